@@ -1,0 +1,48 @@
+"""``python -m tuplespace``: a space server, for those who start it from a program."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from tuplespace.errors import TupleSpaceError
+from tuplespace.frames import DEFAULT_PORT
+from tuplespace.serve import MEMORY, serve, stop_with_parent
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tuplespace", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0: the system chooses")
+    parser.add_argument("--store", default=MEMORY)
+    parser.add_argument("--key-file")
+    parser.add_argument(
+        "--embedded", action="store_true",
+        help="print the URI alone, and end when standard input does",
+    )  # fmt: skip
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    quiet = options.embedded
+    if quiet:
+        stop_with_parent()
+    try:
+        serve(
+            options.host, options.port, store=options.store, key_file=options.key_file,
+            announce=(lambda line: None) if quiet else _say,
+            ready=_say if quiet else lambda uri: None, own_key=not quiet,
+        )  # fmt: skip
+    except TupleSpaceError as error:
+        sys.stderr.write(f"tuplespace: {error}\n")
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Finding entries by template, and finding waiters by tuple. No I/O, no clock reads.
+
+Entries are kept per shape (arity, or keys of a dict tuple) in one *line*, in order of their ids,
+and, once a template with a literal there has met a long line, in one line per value of that
+position as well. A search walks the shortest line that must hold every match. Waiters are the
+same search reversed: each hangs on one literal of its template, a tuple looks itself up there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterator
+from heapq import heappop, heappush, merge
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Protocol
+
+from tuplespace.entry import Entry
+from tuplespace.template import NO_KEY, Template, Tuple, index_key, shape_of
+
+#: A line no longer than this is walked rather than indexed.
+SCAN_LIMIT = 16
+
+
+class Line:
+    """Entry ids in order, oldest first. Taking the oldest and going back in line are cheap.
+
+    An id is not removed when its entry goes: it is skipped, and dropped when it comes to the
+    front or when the skipped outnumber the living. (Deleting from the front of a dict would make
+    every later look at its front walk over the holes.) Who comes back stands in `_returned`,
+    a heap; an id may then be there and in `_ids`.
+    """
+
+    __slots__ = ("_ids", "_returned", "live")
+
+    def __init__(self) -> None:
+        self._ids: deque[int] = deque()
+        self._returned: list[int] = []
+        self.live = 0
+
+    def append(self, id: int) -> None:
+        """Add an id larger than all before."""
+        self._ids.append(id)
+        self.live += 1
+
+    def put_back(self, id: int) -> None:
+        """Add an id that was dropped before, at its old place."""
+        heappush(self._returned, id)
+        self.live += 1
+
+    def drop(self, entries: dict[int, Entry]) -> None:
+        """Note that one id's entry is no longer ready."""
+        self.live -= 1
+        if len(self._ids) + len(self._returned) > 2 * self.live + 64:
+            self._ids = deque(entry.id for entry in self.walk(entries))
+            self._returned = []
+
+    def first(self, entries: dict[int, Entry]) -> Entry | None:
+        """Return the oldest ready entry."""
+        ids, returned = self._ids, self._returned
+        oldest = _front(ids, entries, ids.popleft)
+        if not returned:
+            return oldest
+        back = _front(returned, entries, lambda: heappop(returned))
+        if oldest is None or (back is not None and back.id < oldest.id):
+            return back
+        return oldest
+
+    def walk(self, entries: dict[int, Entry]) -> Iterator[Entry]:
+        """Yield the ready entries in order; the line must not change meanwhile."""
+        ids = merge(self._ids, sorted(self._returned)) if self._returned else iter(self._ids)
+        last = -1
+        for id in ids:
+            entry = entries.get(id)
+            if id != last and entry is not None and entry.claim is None:
+                yield entry
+            last = id
+
+
+def _front(ids: Any, entries: dict[int, Entry], pop: Any) -> Entry | None:
+    while ids:
+        entry = entries.get(ids[0])
+        if entry is not None and entry.claim is None:
+            return entry
+        pop()
+    return None
+
+
+class _Shape:
+    """The ready entries of one shape."""
+
+    __slots__ = ("by_position", "line")
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self.by_position: dict[Any, dict[Hashable, Line]] = {}
+
+    def lines_of(self, value: Tuple) -> Iterator[Line]:
+        """Yield every line this tuple stands in."""
+        yield self.line
+        for position, lines in self.by_position.items():
+            key = index_key(value[position])
+            if key is not NO_KEY:
+                line = lines.get(key)
+                if line is None:
+                    line = lines[key] = Line()
+                yield line
+
+    def build(self, position: Any, entries: dict[int, Entry]) -> None:
+        lines: dict[Hashable, Line] = {}
+        for entry in self.line.walk(entries):
+            key = index_key(entry.value[position])
+            if key is not NO_KEY:
+                if key not in lines:
+                    lines[key] = Line()
+                lines[key].append(entry.id)
+        self.by_position[position] = lines
+
+
+class EntryIndex:
+    """All entries by id, and the ready ones by template."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self._shapes: dict[Hashable, _Shape] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Store a new, ready entry, younger than all before."""
+        self.entries[entry.id] = entry
+        shape = self._shapes.get(entry.shape)
+        if shape is None:
+            shape = self._shapes[entry.shape] = _Shape()
+        if shape.by_position:
+            for line in shape.lines_of(entry.value):
+                line.append(entry.id)
+        else:
+            shape.line.append(entry.id)
+
+    def hide(self, entry: Entry) -> None:
+        """Take an entry out of line; the caller has set its claim or removed it from `entries`."""
+        shape = self._shapes[entry.shape]
+        shape.line.drop(self.entries)
+        if shape.by_position:
+            value = entry.value
+            for position, lines in shape.by_position.items():
+                key = index_key(value[position])
+                line = lines.get(key)
+                if line is not None:
+                    line.drop(self.entries)
+                    if not line.live:
+                        del lines[key]
+        if not shape.line.live:
+            del self._shapes[entry.shape]
+
+    def show(self, entry: Entry) -> None:
+        """Put an entry back in line at its old place; the caller has cleared its claim."""
+        shape = self._shapes.get(entry.shape)
+        if shape is None:
+            shape = self._shapes[entry.shape] = _Shape()
+        for line in shape.lines_of(entry.value):
+            line.put_back(entry.id)
+
+    def first(self, template: Template) -> Entry | None:
+        """Return the oldest ready entry that matches."""
+        line = self._shortest_line(template)
+        if line is None:
+            return None
+        entry = line.first(self.entries)
+        if entry is None or template.matches(entry.value):
+            return entry
+        found = template.matches
+        return next((each for each in line.walk(self.entries) if found(each.value)), None)
+
+    def find(self, template: Template, limit: int | None = None) -> list[Entry]:
+        """Return the ready entries that match, oldest first, at most `limit` of them."""
+        line = self._shortest_line(template)
+        if line is None:
+            return []
+        entries, found = [], template.matches
+        for entry in line.walk(self.entries):
+            if found(entry.value):
+                entries.append(entry)
+                if len(entries) == limit:
+                    break
+        return entries
+
+    def count(self, template: Template) -> int:
+        """Return how many ready entries match."""
+        line = self._shortest_line(template)
+        if line is None:
+            return 0
+        if not template.checks:
+            return line.live
+        found = template.matches
+        return sum(found(entry.value) for entry in line.walk(self.entries))
+
+    def _shortest_line(self, template: Template) -> Line | None:
+        shape = self._shapes.get(template.shape)
+        if shape is None:
+            return None
+        best = shape.line
+        for position, key in template.literals:
+            lines = shape.by_position.get(position)
+            if lines is None:
+                if best.live <= SCAN_LIMIT:
+                    continue
+                shape.build(position, self.entries)
+                lines = shape.by_position[position]
+            line = lines.get(key)
+            if line is None:
+                return None
+            if line.live < best.live:
+                best = line
+        return best
+
+
+class Waiting(Protocol):
+    """What a `WaiterIndex` holds: parked requests and subscriptions."""
+
+    number: int
+    template: Template
+
+
+class WaiterIndex:
+    """Parked templates, found by the tuples they match, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Hashable, dict[Any, OrderedDict[int, Any]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._shapes)
+
+    def add(self, waiter: Waiting) -> None:
+        """Hang the waiter on the literal of its template that fewest others hang on."""
+        lines = self._shapes.setdefault(waiter.template.shape, {})
+        hook = min(
+            waiter.template.literals,
+            key=lambda literal: len(lines.get(literal, ())),
+            default=None,
+        )
+        lines.setdefault(hook, OrderedDict())[waiter.number] = waiter
+        waiter.hook = hook  # type: ignore[attr-defined]
+
+    def remove(self, waiter: Any) -> None:
+        """Take the waiter out; it must be in."""
+        lines = self._shapes[waiter.template.shape]
+        del lines[waiter.hook][waiter.number]
+        if not lines[waiter.hook]:
+            del lines[waiter.hook]
+            if not lines:
+                del self._shapes[waiter.template.shape]
+
+    def matching(self, value: Tuple) -> Iterator[Any]:
+        """Yield the waiters whose template matches, first come first; none may go meanwhile."""
+        lines = self._shapes.get(shape_of(value))
+        if lines is None:
+            return iter(())
+        return self._matching(lines, value)
+
+    @staticmethod
+    def _matching(lines: dict[Any, OrderedDict[int, Any]], value: Tuple) -> Iterator[Any]:
+        fields = enumerate(value) if type(value) is tuple else value.items()  # type: ignore[union-attr]
+        hooks = chain([None], ((position, index_key(field)) for position, field in fields))
+        candidates = [line.values() for line in map(lines.get, hooks) if line]
+        ordered = (
+            (
+                candidates[0]
+                if len(candidates) == 1
+                else merge(*candidates, key=attrgetter("number"))
+            )
+            if candidates
+            else ()
+        )
+        for waiter in ordered:
+            if waiter.template.matches(value):
+                yield waiter

@@ -1,0 +1,92 @@
+"""Running a space server as a process of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from tuplespace.daemon import is_loopback
+from tuplespace.errors import InvalidArgumentError, TupleSpaceError
+from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME
+from tuplespace.security import load_key, make_key
+from tuplespace.server import SpaceDaemon
+
+MEMORY: Final = "memory"
+
+
+class AddressInUseError(TupleSpaceError):
+    """Another program, perhaps another space, listens on the port."""
+
+
+def serve(
+    host: str = "127.0.0.1", port: int = DEFAULT_PORT, *, store: str = MEMORY,
+    key_file: str | None = None, announce: Callable[[str], None] = print,
+    ready: Callable[[str], None] = lambda uri: None, own_key: bool = True,
+) -> None:  # fmt: skip
+    """Serve a tuple space in the main thread until SIGTERM or SIGINT.
+
+    Args:
+        host: Address to bind. port: 0 lets the system choose. store: "memory".
+        key_file: See `security.key_path`. announce: Told, line by line, what a person must know.
+        ready: Told the URI once clients can connect. own_key: Make the key if there is none.
+
+    Raises:
+        AddressInUseError: The port is taken. AuthenticationError: No usable key.
+        InvalidArgumentError: The store is not there yet, or the address is none.
+    """
+    if store != MEMORY:
+        raise InvalidArgumentError(
+            f"--store {store}: the durable store is not there yet; use --store memory"
+        )
+    key = make_key(key_file) if own_key else load_key(key_file)
+    try:
+        daemon = SpaceDaemon(key, host, port)
+    except OSError as error:
+        raise _bind_error(host, port, error) from None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    announce(f"tuple space {daemon.uri}, in memory, cluster key {key.path}")
+    if not is_loopback(host):
+        address = _address_for_others() if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+        announce(
+            "traffic is authenticated by the key, not encrypted; on other machines, with a copy "
+            f"of the key file: invoke worker --space PYRO:{OBJECT_NAME}@{address}:{daemon.port}"
+        )
+    ready(daemon.uri)
+    daemon.serve()
+    announce("tuple space stopped")
+
+
+def _bind_error(host: str, port: int, error: OSError) -> TupleSpaceError:
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUseError(
+            f"port {port} on {host} is taken, perhaps by a tuple space that runs already "
+            "(`invoke status` tells); choose another with --port"
+        )
+    return InvalidArgumentError(f"cannot listen on {host}:{port}: {error}; see --host and --port")
+
+
+def _address_for_others() -> str:
+    """Return the address of this machine that its default route uses; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))
+            return str(sock.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+def stop_with_parent() -> None:
+    """Send ourselves SIGTERM when standard input ends: whoever started us has gone."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,231 @@
+"""SpaceDaemon: a `Pyro5.api.Daemon` that serves one `SpaceCore`.
+
+Two ways in. Our client's calls are Pyro messages too, to the method ``call`` with one argument,
+bytes of `wire`; they are recognized by their first bytes and go to the core without Pyro's
+dispatch. A stock proxy's calls go through Pyro to the exposed methods of `stock.StockSpace`. A call the
+core parks is answered when the core says so; meanwhile it is an object in the core, not a thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from Pyro5 import protocol, serializers
+from Pyro5.callcontext import current_context
+
+from tuplespace import errors
+from tuplespace.core import SpaceCore
+from tuplespace.daemon import GuardedDaemon
+from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME, request_in, result_message
+from tuplespace.security import Key
+from tuplespace.sessions import Lane
+from tuplespace.stock import StockSpace, builtin_error, for_stock
+from tuplespace.template import Template
+from tuplespace.transport import Connection
+from tuplespace.verbs import TEMPLATE_FIRST
+from tuplespace.wire import pack, unpack, unpack_template
+
+logger = logging.getLogger(__name__)
+
+#: Templates up to this size are compiled once.
+_CACHED_BYTES: Final = 1024
+
+
+class _Parked(BaseException):
+    """Leaves Pyro's dispatch without a reply: the core will give one."""
+
+
+class _Guest:
+    """A connection's place in the core."""
+
+    __slots__ = ("is_stock", "lane", "sequence", "serializer_id")
+
+    def __init__(self, lane: Lane, is_stock: bool) -> None:
+        self.lane, self.is_stock = lane, is_stock
+        self.sequence = self.serializer_id = 0
+
+
+class SpaceDaemon(GuardedDaemon):
+    """Serves one tuple space.
+
+    Args:
+        key: The cluster key.
+        host: Address to bind. port: 0 lets the system choose.
+
+    Attributes:
+        space_id: Changes whenever the space starts empty, so that clients notice.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+
+    def __init__(self, key: Key, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+        super().__init__(key, host, port)
+        self.core = SpaceCore(alive=Connection.is_alive)
+        self.space_id = secrets.token_hex(8)
+        self.register(StockSpace(self.serve_stock), OBJECT_NAME)
+        self._templates = functools.lru_cache(maxsize=4096)(unpack_template)
+
+    @property
+    def uri(self) -> str:
+        """Where clients on this machine or, if it is bound to an address, others find it."""
+        return f"PYRO:{OBJECT_NAME}@{self.locationStr}"
+
+    def next_deadline(self) -> float:
+        """See `GuardedDaemon.next_deadline`."""
+        return self.core.next_deadline()
+
+    def advance(self, now: float) -> None:
+        """See `GuardedDaemon.advance`."""
+        self.core.advance(now)
+        if self.core.effects:
+            self._deliver()
+
+    def admit(self, connection: Connection, claims: dict[str, Any] | None) -> dict[str, Any]:
+        """Give the connection its session and lane; see `GuardedDaemon.admit`."""
+        if claims is None:
+            session, lane_id = f"stock-{secrets.token_hex(16)}", 0
+        else:
+            session, lane_id = str(claims["session"]), int(claims["lane"])
+        lane = self.core.connect(session, time.monotonic()).lane(lane_id)
+        lane.latest = connection
+        if claims is None:
+            lane.link = connection
+        connection.guest = _Guest(lane, is_stock=claims is None)
+        return {"space": self.space_id}
+
+    def clientDisconnect(self, conn: Connection) -> None:  # noqa: N802
+        """Pyro's hook: a connection has gone."""
+        if isinstance(conn.guest, _Guest):
+            lane, now = conn.guest.lane, time.monotonic()
+            self.core.detach(lane, conn)
+            if lane.latest is conn:
+                lane.latest = None
+            if conn.guest.is_stock:
+                self.core.goodbye(lane.session, now)
+            else:
+                self.core.disconnect(lane.session, now)
+            self._deliver()
+
+    def fast_path(self, connection: Connection, message: bytes) -> bool:
+        """Handle a call of our own client."""
+        call = request_in(message)
+        if call is None:
+            return False
+        guest: _Guest = connection.guest
+        lane = guest.lane
+        if lane.link is not connection:
+            if lane.latest is not connection:  # a late call of one whom its caller gave up
+                self.transportServer.doom(connection)
+                return True
+            lane.link = connection
+        guest.sequence, request = call
+        self._apply(guest, request)
+        self._deliver()
+        return True
+
+    def _apply(self, guest: _Guest, request: bytes | memoryview) -> None:
+        """Apply one call: (number, verb, arguments); a template among them is packed."""
+        lane = guest.lane
+        try:
+            number, verb, args = unpack(request)
+        except (errors.TupleSpaceError, ValueError, TypeError) as error:
+            problem = errors.InvalidArgumentError(f"not a call: {error}")
+            self.core.effects.append((lane, lane.number, False, problem))
+            return
+        if verb == "goodbye":
+            for other in lane.session.lanes.values():
+                if other is not lane and other.link is not None:
+                    self.transportServer.doom(other.link)
+            self.core.effects.append((lane, number, True, None))
+            self.core.goodbye(lane.session, time.monotonic())
+            return
+        if verb in TEMPLATE_FIRST:
+            try:
+                small = len(args[0]) <= _CACHED_BYTES
+                args = ((self._templates if small else unpack_template)(args[0]), *args[1:])
+            except (errors.TupleSpaceError, TypeError, IndexError, RecursionError) as error:
+                no_template = errors.InvalidTemplateError(str(error))
+                self.core.effects.append((lane, number, False, no_template))
+                return
+        self.core.call(lane, number, verb, args, time.monotonic())
+
+    def _deliver(self) -> None:
+        """Send what the core decided to whoever is still there."""
+        effects = self.core.effects
+        if not effects:
+            return
+        self.core.effects = []
+        for lane, number, ok, value in effects:
+            connection = lane.link
+            if connection is None:
+                continue  # the lane keeps the reply
+            guest: _Guest = connection.guest
+            if guest.is_stock:
+                self._deliver_stock(connection, guest, ok, value)
+                continue
+            outcome = (number, ok, value if ok else errors.to_wire(value))
+            try:
+                reply = pack(outcome)
+            except (errors.TupleSpaceError, OverflowError) as error:
+                reply = pack((number, False, errors.to_wire(_cannot_be_sent(error))))
+            connection.send(result_message(guest.sequence, reply))
+
+    def handleRequest(self, conn: Connection) -> None:  # noqa: N802
+        """Pyro's dispatch, for stock proxies."""
+        try:
+            super().handleRequest(conn)
+        except _Parked:
+            pass
+        self._deliver()
+
+    def serve_stock(self, verb: str, args: Sequence[Any]) -> Any:
+        """Apply a stock proxy's call and return its result, or park it.
+
+        Raises:
+            Exception: One that every Python has: Pyro's clients know no others.
+        """
+        connection: Connection = current_context.client
+        guest: _Guest = connection.guest
+        lane = guest.lane
+        if verb in TEMPLATE_FIRST:
+            try:
+                args = (Template(args[0]), *args[1:])
+            except errors.TupleSpaceError as error:
+                raise builtin_error(error) from None
+        self.core.call(lane, lane.number + 1, verb, args, time.monotonic())
+        mine = next((effect for effect in self.core.effects if effect[0] is lane), None)
+        if mine is not None:
+            self.core.effects.remove(mine)
+            if mine[2]:
+                return for_stock(mine[3])
+            raise builtin_error(mine[3])
+        if current_context.msg_flags & protocol.FLAGS_BATCH or connection.muted:
+            self.core.abandon(lane, time.monotonic())
+            raise TimeoutError("no match now, and a batched or oneway call does not wait")
+        guest.sequence, guest.serializer_id = current_context.seq, current_context.serializer_id
+        raise _Parked
+
+    def _deliver_stock(self, connection: Connection, guest: _Guest, ok: bool, value: Any) -> None:
+        serializer = serializers.serializers_by_id[guest.serializer_id]
+        flags = 0 if ok else protocol.FLAGS_EXCEPTION
+        try:
+            content = serializer.dumps(for_stock(value) if ok else builtin_error(value))
+        except Exception as error:  # noqa: BLE001  # a serializer raises anything
+            flags = protocol.FLAGS_EXCEPTION
+            content = serializer.dumps(builtin_error(_cannot_be_sent(error)))
+        current_context.correlation_id = None  # it belongs to another's call
+        connection.send(
+            protocol.SendingMessage(
+                protocol.MSG_RESULT, flags, guest.sequence, guest.serializer_id, content
+            ).data
+        )
+
+
+def _cannot_be_sent(error: Exception) -> errors.TupleSpaceError:
+    return errors.InvalidTupleError(f"the answer cannot be sent: {error}")

@@ -1,0 +1,299 @@
+"""Templates: what a take, read or claim matches with. Pure: no I/O, no clock, no state.
+
+A template is a tuple (or, for dict tuples, a dict). Each field is one of
+
+========================  ==========================================================
+``None`` or ``ANY``       matches anything, the only thing that matches an opaque object
+a plain value             an equal value; 1 matches 1.0, a bool matches only that bool
+``Exactly(value)``        that value with no wildcard in it: ``Exactly(None)`` matches None
+a type                    ``int str float bytes bool tuple list dict``: its instances
+``Between(lo, hi)``       lo <= value <= hi; what cannot be compared does not match
+a ``range``               the numbers in it
+a compiled ``re``         a str in which it is found (Ruby's ``===``)
+``OneOf(a, b, ...)``      a value that one of these fields matches
+a tuple, a dict           field by field, wildcards inside included; dicts by key
+========================  ==========================================================
+
+Source: Rinda's ``Template#match``, less its accidents (docs/design.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tuplespace.errors import InvalidTemplateError, InvalidTupleError
+
+#: Fields of these types are stored, matched and sent as they are.
+SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+#: The types that may stand in a template for "any instance of it".
+TYPES: Final = {t.__name__: t for t in (int, str, float, bytes, bool, tuple, list, dict)}
+
+#: What is written, and what a template is.
+Tuple = tuple[Any, ...] | dict[str, Any]
+#: What is found: a `Tuple`, but most are tuples, and nobody wants to tell a type checker each time.
+Found = Any
+Predicate = Callable[[Any], bool]
+
+
+class _Any:
+    """The type of `ANY`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+    def __reduce__(self) -> str:
+        return "ANY"
+
+
+#: The field that matches anything; ``None`` in a template means the same.
+ANY: Final = _Any()
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """Matches an equal plain value in which ``None`` means None."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Between:
+    """Matches ``low <= value <= high``; bools only between bools."""
+
+    low: Any
+    high: Any
+
+
+class OneOf:
+    """Matches what one of its fields matches; wildcards are allowed and pointless."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, *fields: Any) -> None:
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        return f"OneOf({', '.join(map(repr, self.fields))})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OneOf) and self.fields == other.fields
+
+    def __hash__(self) -> int:
+        return hash(self.fields)
+
+
+class Opaque:
+    """A field that is not plain data: a signed pickle the server never opens."""
+
+    __slots__ = ("sealed",)
+
+    def __init__(self, sealed: bytes) -> None:
+        self.sealed = sealed
+
+
+#: What `index_key` says of a field that no literal can find by lookup.
+NO_KEY: Final = object()
+_BOOL_KEYS: Final = {True: ("bool", True), False: ("bool", False)}
+
+
+def index_key(value: Any) -> Hashable:
+    """Return what equal fields share and unequal ones do not, or NO_KEY.
+
+    Python's 1 == 1.0 == True is kept for numbers and broken for bools.
+    """
+    kind = type(value)
+    if kind is bool:
+        return _BOOL_KEYS[value]
+    return value if kind in SCALARS else NO_KEY
+
+
+def shape_of(value: Tuple) -> Hashable:
+    """Return what a tuple shares with every template that can match it: arity or keys.
+
+    Raises:
+        InvalidTupleError: It is neither a tuple nor a dict with str keys.
+    """
+    if type(value) is tuple:
+        return len(value)
+    if type(value) is dict and all(type(key) is str for key in value):
+        return frozenset(value)
+    raise InvalidTupleError(
+        f"a tuple is a tuple, or a dict with str keys, not {type(value).__name__}: {value!r:.200}"
+    )
+
+
+class Template:
+    """A compiled template.
+
+    Attributes:
+        shape: `shape_of` every tuple it can match.
+        literals: (position, index key) of the fields an index can look up.
+    """
+
+    __slots__ = ("checks", "literals", "shape", "source")
+
+    def __init__(self, source: Any) -> None:
+        if isinstance(source, tuple) and type(source) is not tuple:
+            source = tuple(source)  # a named tuple is a tuple
+        try:
+            self.shape = shape_of(source)
+        except InvalidTupleError:
+            raise InvalidTemplateError(
+                f"a template is a tuple, or a dict with str keys, not {type(source).__name__}: "
+                f"{source!r:.200}"
+            ) from None
+        self.source = source
+        self.literals: list[tuple[Any, Hashable]] = []
+        self.checks: list[tuple[Any, Predicate]] = []
+        for position, field in _fields(source):
+            key, predicate = _compile(field)
+            if key is not NO_KEY:
+                self.literals.append((position, key))
+            if predicate is not None:
+                self.checks.append((position, predicate))
+
+    def matches(self, value: Tuple) -> bool:
+        """Say whether the tuple, known to be of this shape, matches."""
+        for position, predicate in self.checks:
+            if not predicate(value[position]):
+                return False
+        return True
+
+
+def matches(template: Any, value: Tuple) -> bool:
+    """Say whether a template matches a tuple.
+
+    Raises:
+        InvalidTemplateError: The template is none.
+
+    Examples:
+        >>> matches(("task", None, int), ("task", "x", 3))
+        True
+        >>> matches(("task", 1), ("task", True))
+        False
+        >>> matches((Exactly(None),), (0,))
+        False
+        >>> matches((("a", ANY), Between(1, 5)), (("a", "b"), 2.5))
+        True
+    """
+    compiled = Template(template)
+    return compiled.shape == shape_of(value) and compiled.matches(value)
+
+
+def _fields(source: Any) -> Iterator[tuple[Any, Any]]:
+    return enumerate(source) if type(source) is tuple else iter(source.items())
+
+
+def _compile(field: Any) -> tuple[Hashable, Predicate | None]:
+    """Return the index key and the predicate of one field; no predicate: anything goes."""
+    kind = type(field)
+    if field is None or field is ANY:
+        return NO_KEY, None
+    if kind in SCALARS:
+        return index_key(field), _equals_scalar(field)
+    if kind is Exactly:
+        _check_plain(field.value)
+        return index_key(field.value), lambda value, wanted=field.value: _same(wanted, value)
+    if kind is type and field in TYPES.values():
+        return NO_KEY, lambda value, wanted=field: type(value) is wanted
+    if kind is Between:
+        return NO_KEY, _between(field)
+    if kind is range:
+        return NO_KEY, _in_range(field)
+    if kind is re.Pattern and isinstance(field.pattern, str):
+        return NO_KEY, lambda value: type(value) is str and field.search(value) is not None
+    if kind is OneOf:
+        alternatives = [_compile(each)[1] for each in field.fields]
+        return NO_KEY, lambda value: any(p is None or p(value) for p in alternatives)
+    if kind is tuple or kind is dict:
+        return NO_KEY, _nested(field)
+    if kind is list:
+        _check_plain(field)
+        return NO_KEY, lambda value: _same(field, value)
+    raise InvalidTemplateError(
+        f"a template field is plain data, a wildcard, a type or a matcher, not "
+        f"{kind.__name__}: {field!r}"
+    )
+
+
+def _equals_scalar(wanted: Any) -> Predicate:
+    if type(wanted) is bool:
+        return lambda value: value is wanted
+    return lambda value: value == wanted and type(value) is not bool
+
+
+def _between(field: Between) -> Predicate:
+    low, high = field.low, field.high
+    _check_plain(low)
+    _check_plain(high)
+    of_bools = type(low) is bool
+
+    def predicate(value: Any) -> bool:
+        if (type(value) is bool) is not of_bools:
+            return False
+        try:
+            return bool(low <= value <= high)
+        except TypeError:
+            return False
+
+    return predicate
+
+
+def _in_range(field: range) -> Predicate:
+    def predicate(value: Any) -> bool:
+        if type(value) is float:  # which a range would look for one by one
+            return value.is_integer() and int(value) in field
+        return type(value) is int and value in field
+
+    return predicate
+
+
+def _nested(field: Any) -> Predicate:
+    template = Template(field) if type(field) is tuple else None
+    if template is not None:
+        arity, nested = len(field), template.matches
+        return lambda value: type(value) is tuple and len(value) == arity and nested(value)
+    checks = [(key, _compile(wanted)[1]) for key, wanted in field.items()]
+    keys = field.keys()
+    return lambda value: (
+        type(value) is dict
+        and value.keys() == keys
+        and all(check is None or check(value[key]) for key, check in checks)
+    )
+
+
+def _same(wanted: Any, value: Any) -> bool:
+    """Say whether two plain values are equal, bools only to bools, lists only to lists."""
+    kind = type(value)
+    if kind is bool or type(wanted) is bool:
+        return value is wanted
+    if type(wanted) in (tuple, list):
+        return kind is type(wanted) and len(value) == len(wanted) and all(map(_same, wanted, value))
+    if type(wanted) is dict:
+        return (
+            kind is dict
+            and value.keys() == wanted.keys()
+            and all(_same(wanted[key], value[key]) for key in wanted)
+        )
+    return kind in SCALARS and bool(wanted == value)
+
+
+def _check_plain(value: Any) -> None:
+    kind = type(value)
+    if kind in (tuple, list):
+        for each in value:
+            _check_plain(each)
+    elif kind is dict:
+        for key, each in value.items():
+            _check_plain(key)
+            _check_plain(each)
+    elif kind not in SCALARS:
+        raise InvalidTemplateError(
+            f"only plain data can be matched by value, not {kind.__name__}: {value!r}; "
+            "a wildcard (None) matches any object"
+        )

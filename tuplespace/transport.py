@@ -1,0 +1,399 @@
+"""A non-blocking transport for a Pyro5 daemon: one thread, one event loop, all connections.
+
+Pyro's own multiplex server reads with blocking calls, so that one silent or half-sending client
+stops everybody, and it decodes whatever a stranger sends. Here a message is handled only when it
+is whole, replies queue where a client reads slowly, a stranger may send nothing but a small
+handshake, soon, and what is dangerous to decode is refused by its header:
+
+- compressed messages (a few kilobytes can inflate to gigabytes), marshal and json;
+- Pyro's ``KEEPSERIALIZED``, whose annotation is marshal whatever the serializer;
+- ``ONEWAY`` is run in line instead of in a new thread, and its reply dropped.
+
+Only Pyro5's wire format (502) and these of its names are relied on: ``Daemon.transportServer``,
+``_handshake``, ``handleRequest``, ``_clientDisconnect``, ``_housekeeping``, ``SocketConnection``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import selectors
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from Pyro5 import protocol, serializers, socketutil
+from Pyro5.errors import CommunicationError
+
+logger = logging.getLogger(__name__)
+
+#: What strangers may send, in bytes, and how many seconds they have for it.
+HANDSHAKE_BYTES: Final = 4 * 1024
+HANDSHAKE_SECONDS: Final = 5.0
+#: What a client with the key may send in one message.
+MESSAGE_BYTES: Final = 1 << 30
+#: Connections that have not proved the key yet; more wait in the backlog.
+UNAUTHENTICATED: Final = 512
+#: Seconds a reply may stand in the queue of a client that reads nothing.
+SEND_SECONDS: Final = 30.0
+
+# Reads of 128 KiB and more cross malloc's mmap threshold and cost a multiple.
+_RECEIVE: Final = 64 * 1024
+_HEADER: Final = 40
+_SIZES: Final = struct.Struct("!II")  # data and annotations, at byte 12
+_HOUSEKEEPING_SECONDS: Final = 2.0
+_SERIALIZERS: Final = frozenset(
+    {serializers.SerpentSerializer.serializer_id, serializers.MsgpackSerializer.serializer_id}
+)
+_REFUSED_FLAGS: Final = protocol.FLAGS_COMPRESSED | protocol.FLAGS_KEEPSERIALIZED
+
+
+def tune(sock: socket.socket) -> None:
+    """Send small messages at once, and notice within half a minute a peer that has vanished."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 25_000),
+    ):  # fmt: skip
+        option = getattr(socket, name, None)  # each system has its own
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Connection(socketutil.SocketConnection):  # type: ignore[misc]
+    """A client. Pyro reads its messages from here and writes replies here; neither blocks.
+
+    Attributes:
+        authenticated: Whether it has proved the key. peer: Its address, for logs.
+        guest: What the daemon knows of it; None at first. outbox: What it has not read yet;
+            until it has, nothing more is read from it.
+    """
+
+    def __init__(self, sock: socket.socket, transport: Transport) -> None:
+        super().__init__(sock)
+        self.authenticated = False
+        self.guest: Any = None
+        self.peer = str(sock.getpeername())
+        self.closed = False
+        self.muted = False
+        self.received = bytearray()
+        self.outbox: deque[memoryview] = deque()
+        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
+        self._transport = transport
+        self._message = b""
+        self._read = 0
+
+    def load(self, message: bytes) -> None:
+        """Make this whole message the next that `recv` reads from."""
+        self._message, self._read = message, 0
+
+    def recv(self, size: int) -> bytes:
+        """Return the next bytes of the loaded message."""
+        start = self._read
+        self._read = start + size
+        return self._message[start : self._read]
+
+    def send(self, data: bytes) -> None:
+        """Send what the socket takes now and queue the rest."""
+        if self.muted or self.closed:
+            return
+        if not self.outbox:
+            try:
+                sent = self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self._transport.doom(self)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]  # type: ignore[assignment]
+            self.deadline = time.monotonic() + SEND_SECONDS
+            self._transport.watch(self, selectors.EVENT_WRITE)
+        self.outbox.append(memoryview(data))
+
+    def is_alive(self) -> bool:
+        """Say whether the client is there: its end may have come and wait to be read."""
+        try:
+            return not self.closed and self.sock.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def flush(self) -> None:
+        """Send more of the queue; called when the socket takes more."""
+        outbox = self.outbox
+        try:
+            while outbox:
+                sent = self.sock.send(outbox[0])
+                self.deadline = time.monotonic() + SEND_SECONDS
+                if sent < len(outbox[0]):
+                    outbox[0] = outbox[0][sent:]
+                    return
+                outbox.popleft()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._transport.doom(self)
+            return
+        self._transport.resume(self)
+
+    @property
+    def overdue(self) -> float:
+        """When it must have shown the key, or read on; infinity if nothing is asked of it."""
+        return self.deadline if self.outbox or not self.authenticated else math.inf
+
+
+class Transport:
+    """Takes the place of a daemon's ``transportServer``.
+
+    Args:
+        daemon: Whose requests to handle; besides Pyro's names it has `fast_path`,
+            `next_deadline`, `advance`.
+        sock: Its listening socket, which this owns from now on.
+    """
+
+    def __init__(self, daemon: Any, sock: socket.socket, location: str) -> None:
+        self.daemon, self.sock, self.locationStr = daemon, sock, location
+        sock.setblocking(False)
+        sock.listen(4096)
+        self.selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+        self._wake_reader.setblocking(False)
+        self.selector.register(sock, selectors.EVENT_READ, self._accept)
+        self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
+        self._connections: set[Connection] = set()
+        self._strangers = 0
+        self._listening = True
+        self._doomed: list[Connection] = []
+
+    @property
+    def sockets(self) -> list[Any]:
+        """Every socket of this transport."""
+        return [key.fileobj for key in self.selector.get_map().values()]
+
+    def loop(self, loopCondition: Callable[[], bool] = lambda: True) -> None:  # noqa: N803
+        """Serve until the condition fails; `wake` makes it look."""
+        next_housekeeping = 0.0
+        while loopCondition():
+            deadline = min(self.daemon.next_deadline(), next_housekeeping)
+            timeout = max(0.0, deadline - time.monotonic())
+            for key, mask in self.selector.select(timeout):
+                if not isinstance(key.data, Connection):
+                    key.data()
+                elif not key.data.closed:
+                    if mask & selectors.EVENT_WRITE:
+                        key.data.flush()
+                    else:
+                        self._receive(key.data)
+                # Before the next message: it may be a tuple that the dead one waited for.
+                self._bury()
+            now = time.monotonic()
+            self.daemon.advance(now)
+            if now >= next_housekeeping:
+                next_housekeeping = now + _HOUSEKEEPING_SECONDS
+                self.daemon._housekeeping()
+                self._listen(self._strangers < UNAUTHENTICATED)
+                for connection in [c for c in self._connections if c.overdue <= now]:
+                    logger.info("cut %s: it neither sent nor read in time", connection.peer)
+                    self.doom(connection)
+            self._bury()
+
+    def wake(self) -> None:
+        """Make the loop look at its condition; safe in any thread and signal handler."""
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"x")
+
+    def watch(self, connection: Connection, event: int) -> None:
+        """Wait for this connection to send bytes or to take them, one of the two."""
+        if not connection.closed:
+            self.selector.modify(connection, event, connection)
+
+    def resume(self, connection: Connection) -> None:
+        """Go on with a connection that has read all its replies."""
+        self.watch(connection, selectors.EVENT_READ)
+        if connection.received:
+            self._consume(connection, connection.received)
+
+    def doom(self, connection: Connection) -> None:
+        """Close a connection as soon as what is being handled is done."""
+        if not connection.closed:
+            connection.closed = True
+            self._doomed.append(connection)
+
+    def _bury(self) -> None:
+        while self._doomed:
+            self._close(self._doomed.pop())
+
+    def shutdown(self) -> None:
+        """Pyro's name for `wake`."""
+        self.wake()
+
+    def close(self) -> None:
+        """Close every socket."""
+        for connection in list(self._connections):
+            connection.closed = True
+            self._close(connection)
+        self.selector.close()
+        for sock in (self.sock, self._wake_reader, self._wake_writer):
+            sock.close()
+
+    def _woken(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_reader.recv(4096)
+
+    def _accept(self) -> None:
+        for _ in range(64):
+            if self._strangers >= UNAUTHENTICATED:
+                self._listen(False)  # they wait in the backlog
+                return
+            try:
+                sock, _ = self.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                logger.warning("cannot accept a connection now: %s", error)
+                self._listen(False)  # until the next housekeeping
+                return
+            try:
+                sock.setblocking(False)
+                tune(sock)
+                connection = Connection(sock, self)
+            except OSError:
+                sock.close()  # it has gone already
+                continue
+            self._connections.add(connection)
+            self._strangers += 1
+            self.selector.register(connection, selectors.EVENT_READ, connection)
+
+    def _listen(self, on: bool) -> None:
+        if on and not self._listening:
+            self.selector.register(self.sock, selectors.EVENT_READ, self._accept)
+        elif self._listening and not on:
+            self.selector.unregister(self.sock)
+        self._listening = on
+
+    def _one_stranger_less(self) -> None:
+        self._strangers -= 1
+        self._listen(True)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            data: bytes | bytearray = connection.sock.recv(_RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.doom(connection)
+            return
+        if connection.received:
+            connection.received += data
+            data = connection.received
+        self._consume(connection, data)
+
+    def _consume(self, connection: Connection, data: bytes | bytearray) -> None:
+        """Handle the whole messages in these bytes and keep the rest."""
+        start, end = 0, len(data)
+        while end - start >= _HEADER and not connection.outbox:
+            size = self._size(connection, data, start)
+            if size == 0:
+                return
+            if end - start < size:
+                break
+            whole = start == 0 and size == end and type(data) is bytes
+            message = data if whole else bytes(data[start : start + size])
+            start += size
+            self._handle(connection, message)  # type: ignore[arg-type]
+            if connection.closed:
+                return
+        if start < end:
+            if data is connection.received:
+                del connection.received[:start]
+            else:
+                connection.received = bytearray(data[start:])
+        elif connection.received:
+            connection.received = bytearray()
+
+    def _size(self, connection: Connection, data: bytes | bytearray, start: int) -> int:
+        """Return the size of the message whose header is here; 0: refused."""
+        content, annotations = _SIZES.unpack_from(data, start + 12)
+        size: int = _HEADER + content + annotations
+        limit = MESSAGE_BYTES if connection.authenticated else HANDSHAKE_BYTES
+        flags = data[start + 9]
+        if data[start : start + 6] != b"PYRO\x01\xf6" or data[start + 38 : start + 40] != b"M\xc5":
+            problem = "not Pyro5's protocol"
+        elif size > limit:
+            problem = f"message of {size} bytes; {limit} are allowed"
+        elif data[start + 7] not in _SERIALIZERS and data[start + 6] != protocol.MSG_PING:
+            problem = "only the serializers serpent and msgpack are accepted"
+        elif flags & _REFUSED_FLAGS:
+            problem = "compressed and pre-serialized messages are not accepted"
+        else:
+            return size
+        logger.warning("refused %s: %s", connection.peer, problem)
+        self._refuse(connection, data[start + 6], problem)
+        return 0
+
+    def _refuse(self, connection: Connection, kind: int, problem: str) -> None:
+        """Say why, where the client understands it, and close."""
+        if kind == protocol.MSG_CONNECT:
+            serializer = serializers.serializers["serpent"]
+            connection.send(
+                protocol.SendingMessage(
+                    protocol.MSG_CONNECTFAIL, 0, 0, serializer.serializer_id,
+                    serializer.dumps(problem),
+                ).data
+            )  # fmt: skip
+        self.doom(connection)
+
+    def _handle(self, connection: Connection, message: bytes) -> None:
+        known = connection.authenticated
+        try:
+            if known:
+                if self.daemon.fast_path(connection, message):
+                    return
+                if message[9] & protocol.FLAGS_ONEWAY:
+                    message = _without_flag(message, protocol.FLAGS_ONEWAY)
+                    connection.muted = True
+                connection.load(message)
+                self.daemon.handleRequest(connection)
+                return
+            connection.load(message)
+            if not self.daemon._handshake(connection):
+                self.doom(connection)
+            elif connection.authenticated:
+                self._one_stranger_less()
+        except CommunicationError as error:
+            logger.info("%s: %s", connection.peer, error)
+            self.doom(connection)
+        except Exception:
+            # One client's message must never end the loop for all.
+            logger.exception("cannot handle a message of %s", connection.peer)
+            self.doom(connection)
+        finally:
+            connection.muted = False
+
+    def _close(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(connection)
+        if not connection.authenticated:
+            self._one_stranger_less()
+        try:
+            self.daemon._clientDisconnect(connection)
+        finally:
+            connection.close()
+
+
+def _without_flag(message: bytes, flag: int) -> bytes:
+    changed = bytearray(message)
+    changed[9] &= ~flag
+    return bytes(changed)
