@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +165,175 @@ def run_python(key_file: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
     for process in processes:
         process.kill()
         process.communicate()
+
+
+# --- a space server and agents, each a process of its own ----------------------------------------
+
+
+def processes_below(pid: int) -> dict[int, str]:
+    """Return the command lines of all living descendants of a process."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 3) for line in listing.stdout.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        fresh = {
+            int(row[0]): row[3] for row in rows
+            if int(row[1]) in parents and not row[2].startswith("Z")
+        }  # fmt: skip
+        found |= fresh
+        parents = set(fresh)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    listing = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(listing.stdout.strip()) and not listing.stdout.startswith("Z")
+
+
+class AgentProcess:
+    """``python -m workers`` and what it has printed."""
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, **options,
+        )  # fmt: skip
+        self.pid = self.process.pid
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for(self, text: str, within: float = 15.0) -> str:
+        """Wait until it has printed a line with this text, and return the line."""
+        return str(
+            _eventually(lambda: next((line for line in self.lines if text in line), None), within)
+        )
+
+    @property
+    def workers(self) -> list[int]:
+        return [pid for pid, line in processes_below(self.pid).items() if "workers.worker" in line]
+
+    def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+        self.process.send_signal(number)
+        return self.end(within)
+
+    def end(self, within: float = 10.0) -> int:
+        status = self.process.wait(within)
+        self._reader.join(5)
+        return status
+
+
+class Cluster:
+    """A space server process, and agents as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.key_file = folder / "cluster.key"
+        self.key = make_key(self.key_file)
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary),
+                            "TUPLESPACE_KEY_FILE": str(self.key_file)}  # fmt: skip
+        self.agents: list[AgentProcess] = []
+        self._spaces: list[RemoteSpace] = []
+        self.port = 0
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start the space server, after its death at the same address."""
+        command = [sys.executable, "-m", "tuplespace", "--embedded", "--port", str(self.port),
+                   "--key-file", str(self.key_file)]  # fmt: skip
+        self.server = subprocess.Popen(
+            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment
+        )
+        assert self.server.stdout is not None
+        self.uri = self.server.stdout.readline().strip()
+        assert self.uri, "the space server did not start"
+        self.port = int(self.uri.rpartition(":")[2])
+
+    def kill_server(self) -> None:
+        self.server.kill()
+        self.server.communicate()
+
+    def connect(self) -> RemoteSpace:
+        self._spaces.append(connect(self.uri, key_file=self.key_file, retry_for=20))
+        return self._spaces[-1]
+
+    def start_agent(
+        self, *options: str, processes: int = 2, ready: bool = True, **popen: Any
+    ) -> AgentProcess:
+        command = [sys.executable, "-m", "workers", "--processes", str(processes), *options]
+        if "--space" not in options:
+            command += ["--space", self.uri]
+        popen.setdefault("env", self.environment)
+        agent = AgentProcess(command, **popen)
+        self.agents.append(agent)
+        if ready:
+            agent.wait_for(" processes, ")
+        return agent
+
+    def close(self) -> None:
+        for space in self._spaces:
+            space.close()
+        for agent in self.agents:
+            agent.process.kill()
+            agent.end()
+        self.kill_server()
+
+
+@contextmanager
+def _cluster(folder: Path) -> Iterator[Cluster]:
+    cluster = Cluster(folder)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _point_at(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    # Drivers in this process take the same folders and key as the cluster's.
+    monkeypatch.setattr(tempfile, "tempdir", str(cluster.temporary))
+    monkeypatch.setenv("TUPLESPACE_KEY_FILE", str(cluster.key_file))
+    return cluster
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A space server of this test's own, to be killed at will, and no agent yet."""
+    with _cluster(tmp_path) as cluster:
+        yield _point_at(cluster, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def _standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with _cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.start_agent()
+        yield cluster
+
+
+@pytest.fixture
+def standing_cluster(
+    _standing_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> Cluster:
+    """A server and an agent with two workers, for all tests of a module that harm neither."""
+    return _point_at(_standing_cluster, monkeypatch)
+
+
+@pytest.fixture
+def alive() -> Callable[[int], bool]:
+    return is_alive
+
+
+@pytest.fixture
+def below() -> Callable[[int], dict[int, str]]:
+    return processes_below

@@ -319,7 +319,9 @@ def _check_sizes(verb: str, args: Sequence[Any], size: int) -> None:
     tuples: Sequence[Any] = ()
     if verb == "write":
         tuples = args[0]
-    elif verb in ("confirm_many", "renew_many"):
+    elif verb == "confirm_many":
+        tuples = [each for written in args[1] for each in written]
+    elif verb == "renew_many":
         tuples = [each for record in args[0] for each in record[-1]]
     largest = max((len(pack(each)) for each in tuples), default=size)
     if largest > TUPLE_BYTES or size > _CALL_BYTES:

@@ -38,8 +38,6 @@ from tuplespace.template import Template, Tuple
 
 #: (lane, operation number, True, value) or (lane, operation number, False, error)
 Effect = tuple[Lane, int, bool, Any]
-#: What a claim tells its holder: (tuple, token).
-ClaimRecord = tuple[Tuple, int]
 
 _PARKED = object()
 
@@ -62,12 +60,16 @@ class SpaceCore:
     Args:
         alive: Says of a lane's link whether its caller is still there, as far as the host can
             tell; asked before a tuple is handed to one who waited.
+        first_number: Of ids and tokens. A space that restarts empty must not give again what its
+            clients still hold from before.
 
     Attributes:
         effects: Replies to deliver, in order; the host empties it after every call.
     """
 
-    def __init__(self, alive: Callable[[Any], bool] = lambda link: True) -> None:
+    def __init__(
+        self, alive: Callable[[Any], bool] = lambda link: True, first_number: int = 1
+    ) -> None:
         self._alive = alive
         self.effects: list[Effect] = []
         self._index = EntryIndex()
@@ -80,7 +82,7 @@ class SpaceCore:
         self._claims: dict[int, Entry] = {}
         self._sessions: dict[str, Session] = {}
         self._deadlines = Deadlines()
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_number)
         self._now = 0.0
         self._operations = 0
         self._verbs: dict[str, Callable[..., Any]] = {
@@ -293,12 +295,14 @@ class SpaceCore:
                 for entry in entries:
                     self._remove(entry, "take")
                 return True, tuple(entry.value for entry in entries)
-            return True, tuple(self._hold(entry, waiter) for entry in entries)
+            # Values and tokens apart, because flat tuples pack several times as fast.
+            tokens = tuple(self._hold(entry, waiter) for entry in entries)
+            return True, (tuple(entry.value for entry in entries), tokens)
         first = self._index.first(waiter.template)
         if first is None:
             return False, None
         if verb == "claim":
-            return True, self._hold(first, waiter)
+            return True, (first.value, self._hold(first, waiter))
         if verb == "take":
             self._remove(first, "take")
         return True, first.value
@@ -377,7 +381,8 @@ class SpaceCore:
 
     # -- claims
 
-    def _hold(self, entry: Entry, waiter: Waiter) -> ClaimRecord:
+    def _hold(self, entry: Entry, waiter: Waiter) -> int:
+        """Claim an entry for a waiter; return the token."""
         session = waiter.lane.session
         claim = entry.claim = Claim(next(self._numbers), session, waiter.lease)
         self._index.hide(entry)
@@ -386,7 +391,7 @@ class SpaceCore:
         self._claims[claim.token] = entry
         session.claims.add(claim.token)
         self._deadlines.set(("claim", claim.token), self._now + claim.lease)
-        return entry.value, claim.token
+        return claim.token
 
     def _held(self, lane: Lane, token: int) -> Entry:
         entry = self._claims.get(token)
@@ -423,16 +428,18 @@ class SpaceCore:
                 self._give_back(self._claims[token])
 
     def _each(self, steps: Iterable[Callable[[], Any]]) -> tuple[Any, ...]:
-        """Run independent steps; each gives its result or its error, and none stops the others."""
-        outcomes = []
-        for step in steps:
+        """Run independent steps; return (number, error) of those that failed."""
+        failed = []
+        for number, step in enumerate(steps):
             try:
-                outcomes.append((True, step()))
+                step()
             except errors.TupleSpaceError as error:
-                outcomes.append((False, errors.to_wire(error)))
-        return tuple(outcomes)
+                failed.append((number, *errors.to_wire(error)))
+        return tuple(failed)
 
-    def _confirm_many(self, lane: Lane, pairs: Any, lease: float | None = None) -> tuple[Any, ...]:
+    def _confirm_many(
+        self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None
+    ) -> tuple[Any, ...]:
         seconds = check_seconds("lease", lease)
 
         def confirm(token: int, values: list[Tuple]) -> int:
@@ -440,6 +447,7 @@ class SpaceCore:
             self._remove(entry, "take")
             return self._store(results)
 
+        pairs = zip(tokens, writes, strict=True)
         return self._each(partial(confirm, *pair) for pair in pairs)
 
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:

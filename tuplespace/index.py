@@ -1,9 +1,10 @@
 """Finding entries by template, and finding waiters by tuple. No I/O, no clock reads.
 
-Entries are kept per shape (arity, or keys of a dict tuple) in one *line*, in order of their ids,
-and, once a template with a literal there has met a long line, in one line per value of that
-position as well. A search walks the shortest line that must hold every match. Waiters are the
-same search reversed: each hangs on one literal of its template, a tuple looks itself up there.
+Entries are kept per shape (arity, or keys of a dict tuple) in one *line*, in order of their ids.
+A search walks the shortest line that must hold every match; one that has walked past many others
+asks for an index: from then on there is also a line for each value of the position that would
+have spared it most. Waiters are the same search reversed: each hangs on one literal of its
+template, and a tuple looks itself up there.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from heapq import heappop, heappush, merge
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, Protocol
 
 from tuplespace.entry import Entry
 from tuplespace.template import NO_KEY, Template, Tuple, index_key, shape_of
 
-#: A line no longer than this is walked rather than indexed.
+#: A search that walked past more entries than this asks for an index.
 SCAN_LIMIT = 16
+#: How many entries are looked at to find the position that tells most.
+_SAMPLE = 256
 
 
 class Line:
@@ -89,11 +92,12 @@ def _front(ids: Any, entries: dict[int, Entry], pop: Any) -> Entry | None:
 class _Shape:
     """The ready entries of one shape."""
 
-    __slots__ = ("by_position", "line")
+    __slots__ = ("_hopeless", "by_position", "line")
 
     def __init__(self) -> None:
         self.line = Line()
         self.by_position: dict[Any, dict[Hashable, Line]] = {}
+        self._hopeless: dict[Any, int] = {}
 
     def lines_of(self, value: Tuple) -> Iterator[Line]:
         """Yield every line this tuple stands in."""
@@ -106,7 +110,26 @@ class _Shape:
                     line = lines[key] = Line()
                 yield line
 
+    def serve_better(self, template: Template, entries: dict[int, Entry]) -> None:
+        """Index the position that would have spared this template most, if one would."""
+        sample = [entry.value for entry in islice(self.line.walk(entries), _SAMPLE)]
+        shares = [
+            (sum(index_key(value[position]) == key for value in sample), number, position)
+            for number, (position, key) in enumerate(template.literals)
+            if position not in self.by_position
+            and self.line.live >= 2 * self._hopeless.get(position, 0)
+        ]
+        if not shares:
+            return
+        share, _, position = min(shares)
+        if share <= len(sample) // 2:
+            self.build(position, entries)
+        else:
+            for _, _, useless in shares:  # until the line has doubled
+                self._hopeless[useless] = self.line.live
+
     def build(self, position: Any, entries: dict[int, Entry]) -> None:
+        """Keep a line for each value of this position from now on."""
         lines: dict[Hashable, Line] = {}
         for entry in self.line.walk(entries):
             key = index_key(entry.value[position])
@@ -168,20 +191,28 @@ class EntryIndex:
         entry = line.first(self.entries)
         if entry is None or template.matches(entry.value):
             return entry
-        found = template.matches
-        return next((each for each in line.walk(self.entries) if found(each.value)), None)
+        found = self._walk(line, template, 1)
+        return found[0] if found else None
 
     def find(self, template: Template, limit: int | None = None) -> list[Entry]:
         """Return the ready entries that match, oldest first, at most `limit` of them."""
         line = self._shortest_line(template)
         if line is None:
             return []
-        entries, found = [], template.matches
+        return self._walk(line, template, limit)
+
+    def _walk(self, line: Line, template: Template, limit: int | None) -> list[Entry]:
+        """Return what matches in a line; ask for an index if most of the walk was in vain."""
+        entries, passed, matches = [], 0, template.matches
         for entry in line.walk(self.entries):
-            if found(entry.value):
+            if matches(entry.value):
                 entries.append(entry)
                 if len(entries) == limit:
                     break
+            else:
+                passed += 1
+        if passed > SCAN_LIMIT and passed > len(entries):
+            self._shapes[template.shape].serve_better(template, self.entries)
         return entries
 
     def count(self, template: Template) -> int:
@@ -189,10 +220,7 @@ class EntryIndex:
         line = self._shortest_line(template)
         if line is None:
             return 0
-        if not template.checks:
-            return line.live
-        found = template.matches
-        return sum(found(entry.value) for entry in line.walk(self.entries))
+        return line.live if template.matches_all else len(self._walk(line, template, None))
 
     def _shortest_line(self, template: Template) -> Line | None:
         shape = self._shapes.get(template.shape)
@@ -202,10 +230,7 @@ class EntryIndex:
         for position, key in template.literals:
             lines = shape.by_position.get(position)
             if lines is None:
-                if best.live <= SCAN_LIMIT:
-                    continue
-                shape.build(position, self.entries)
-                lines = shape.by_position[position]
+                continue
             line = lines.get(key)
             if line is None:
                 return None

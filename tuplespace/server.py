@@ -66,7 +66,7 @@ class SpaceDaemon(GuardedDaemon):
 
     def __init__(self, key: Key, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         super().__init__(key, host, port)
-        self.core = SpaceCore(alive=Connection.is_alive)
+        self.core = SpaceCore(Connection.is_alive, first_number=1 + secrets.randbits(48))
         self.space_id = secrets.token_hex(8)
         self.register(StockSpace(self.serve_stock), OBJECT_NAME)
         self._templates = functools.lru_cache(maxsize=4096)(unpack_template)

@@ -135,7 +135,7 @@ class Template:
         literals: (position, index key) of the fields an index can look up.
     """
 
-    __slots__ = ("checks", "literals", "shape", "source")
+    __slots__ = ("_checks", "_equals", "literals", "shape", "source")
 
     def __init__(self, source: Any) -> None:
         if isinstance(source, tuple) and type(source) is not tuple:
@@ -149,17 +149,30 @@ class Template:
             ) from None
         self.source = source
         self.literals: list[tuple[Any, Hashable]] = []
-        self.checks: list[tuple[Any, Predicate]] = []
+        # Most fields are equal to a scalar or anything; a call for each would cost most of a match.
+        self._equals: list[tuple[Any, Any]] = []
+        self._checks: list[tuple[Any, Predicate]] = []
         for position, field in _fields(source):
             key, predicate = _compile(field)
             if key is not NO_KEY:
                 self.literals.append((position, key))
-            if predicate is not None:
-                self.checks.append((position, predicate))
+            if type(field) in SCALARS and type(field) is not bool and field is not None:
+                self._equals.append((position, field))
+            elif predicate is not None:
+                self._checks.append((position, predicate))
+
+    @property
+    def matches_all(self) -> bool:
+        """Whether it matches every tuple of its shape."""
+        return not self._equals and not self._checks
 
     def matches(self, value: Tuple) -> bool:
         """Say whether the tuple, known to be of this shape, matches."""
-        for position, predicate in self.checks:
+        for position, wanted in self._equals:
+            found = value[position]
+            if found != wanted or type(found) is bool:
+                return False
+        for position, predicate in self._checks:
             if not predicate(value[position]):
                 return False
         return True
@@ -208,8 +221,7 @@ def _compile(field: Any) -> tuple[Hashable, Predicate | None]:
     if kind is re.Pattern and isinstance(field.pattern, str):
         return NO_KEY, lambda value: type(value) is str and field.search(value) is not None
     if kind is OneOf:
-        alternatives = [_compile(each)[1] for each in field.fields]
-        return NO_KEY, lambda value: any(p is None or p(value) for p in alternatives)
+        return NO_KEY, _one_of(field)
     if kind is tuple or kind is dict:
         return NO_KEY, _nested(field)
     if kind is list:
@@ -251,6 +263,15 @@ def _in_range(field: range) -> Predicate:
         return type(value) is int and value in field
 
     return predicate
+
+
+def _one_of(field: OneOf) -> Predicate:
+    keys = [index_key(each) for each in field.fields]
+    if NO_KEY not in keys and None not in field.fields:
+        wanted = frozenset(keys)
+        return lambda value: index_key(value) in wanted and value == value  # a NaN equals nothing
+    alternatives = [_compile(each)[1] for each in field.fields]
+    return lambda value: any(p is None or p(value) for p in alternatives)
 
 
 def _nested(field: Any) -> Predicate:

@@ -49,8 +49,8 @@ class Claim:
     def confirm(self, write: Iterable[Tuple] = (), lease: float | None = None) -> None:
         """See `interface.Claim.confirm`."""
         check_seconds("lease", lease)
-        pairs = ((self._token, self._space._close_all(write)),)
-        _raise_first(self._space._each("confirm_many", pairs, lease))
+        tokens, writes = (self._token,), (self._space._close_all(write),)
+        _raise_first(self._space._each("confirm_many", tokens, writes, lease))
 
     def renew(self, lease: float | None = None, write: Iterable[Tuple] = ()) -> None:
         """See `interface.Claim.renew`."""
@@ -150,8 +150,12 @@ class SpaceVerbs(ABC):
         return tuple(map(self._opener.close_up, values))
 
     def _each(self, verb: str, *args: Any) -> list[errors.TupleSpaceError | None]:
-        outcomes = self._call(verb, args)
-        return [None if ok else errors.from_wire(*value) for ok, value in outcomes]
+        """Call a verb whose first argument has many parts; return an error or None for each."""
+        failed = {number: error for number, *error in self._call(verb, args)}
+        return [
+            errors.from_wire(*failed[number]) if number in failed else None
+            for number in range(len(args[0]))
+        ]
 
     def write(self, tuple: Tuple, lease: float | None = None) -> Handle:
         """See `interface.Space.write`."""
@@ -193,9 +197,8 @@ class SpaceVerbs(ABC):
     ) -> interface.Claim:
         """See `interface.Space.claim`."""
         check_seconds("lease", lease)
-        return self._claim_of(
-            self._call("claim", (template, lease, timeout), check_timeout(timeout))
-        )
+        value, token = self._call("claim", (template, lease, timeout), check_timeout(timeout))
+        return Claim(self, self._open(value), token)
 
     def claim_many(
         self, template: Tuple, limit: int, lease: float | None = 30.0,
@@ -204,18 +207,21 @@ class SpaceVerbs(ABC):
         """See `interface.Space.claim_many`."""
         check_seconds("lease", lease)
         args = (template, check_limit(limit), lease, timeout)
-        return list(map(self._claim_of, self._call("claim_many", args, check_timeout(timeout))))
-
-    def _claim_of(self, record: Any) -> interface.Claim:
-        return Claim(self, self._open(record[0]), record[1])
+        values, tokens = self._call("claim_many", args, check_timeout(timeout))
+        return [
+            Claim(self, value, token)
+            for value, token in zip(map(self._open, values), tokens, strict=True)
+        ]
 
     def confirm_many(
         self, pairs: Iterable[tuple[interface.Claim, Iterable[Tuple]]]
     ) -> list[errors.TupleSpaceError | None]:
         """See `interface.Space.confirm_many`."""
+        pairs = list(pairs)
         return self._each(
             "confirm_many",
-            tuple((_token_of(claim), self._close_all(write)) for claim, write in pairs),
+            tuple(_token_of(claim) for claim, _ in pairs),
+            tuple(self._close_all(write) for _, write in pairs),
         )
 
     def renew_many(self, claims: Iterable[interface.Claim]) -> list[errors.TupleSpaceError | None]:

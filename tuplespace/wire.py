@@ -79,12 +79,11 @@ def unpack(data: bytes | memoryview, restore: Restore = Opaque) -> Any:
 def _to_msgpack(value: Any) -> Any:
     """Replace what msgpack would change in silence by what it carries truly."""
     kind = type(value)
+    if kind is tuple:
+        plain = SCALARS.issuperset(map(type, value))
+        return value if plain else tuple(map(_to_msgpack, value))
     if kind in SCALARS:
         return value
-    if kind is tuple:
-        if SCALARS.issuperset(map(type, value)):
-            return value
-        return tuple(map(_to_msgpack, value))
     if kind is list:
         return msgpack.ExtType(_LIST, pack(tuple(value)))
     if kind is dict:

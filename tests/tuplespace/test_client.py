@@ -55,7 +55,9 @@ def test_somebody_who_accepts_and_says_nothing_is_no_space(key_file):
         assert time.monotonic() - started < 3
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9, b"PYRO" + bytes(60), b""])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9, b"PYRO" + bytes(60), b""]
+)
 def test_somebody_who_says_something_else_is_no_space(key_file, background, answer):
     def once():
         sock, _ = server.accept()
@@ -85,7 +87,10 @@ def test_with_another_key_neither_side_believes_the_other(space_server, tmp_path
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["PYRO:tuplespace", "host:port", "PYRO:@", ":", "PYRO:x@host", "::1", "a:b:c", "host:99999999"])
+@pytest.mark.parametrize(
+    "uri",
+    ["PYRO:tuplespace", "host:port", "PYRO:@", ":", "PYRO:x@host", "::1", "a:b:c", "host:99999999"],
+)
 def test_what_is_no_address_is_refused_at_once(key_file, uri):
     with pytest.raises((InvalidArgumentError, SpaceUnreachableError)):
         connect(uri, timeout=1)
@@ -229,7 +234,9 @@ def test_a_parked_take_survives_its_connection(far, remote, forwarder, parked, e
     assert far.take(("p", None), 0) == ("p", 2)
 
 
-def test_a_parked_take_keeps_its_place_if_its_session_stays(far, remote, forwarder, space_server, parked):
+def test_a_parked_take_keeps_its_place_if_its_session_stays(
+    far, remote, forwarder, space_server, parked
+):
     before = parked(remote, far.take, ("p", None))
     remote.write(("busy",))
     claims = far.claim(("busy",))
@@ -249,7 +256,11 @@ def test_a_wait_for_events_survives_its_connection(far, remote, forwarder, backg
         forwarder.cut_all()
         remote.write(("n", number))
         operations = remote.status()["operations"]
-    assert [(event.sequence, event.tuple[1]) for event in waiting.result()] == [(1, 0), (2, 1), (3, 2)]
+    assert [(event.sequence, event.tuple[1]) for event in waiting.result()] == [
+        (1, 0),
+        (2, 1),
+        (3, 2),
+    ]
 
 
 def test_claims_outlive_a_short_break_and_not_a_long_one(far, remote, forwarder, eventually):
@@ -265,7 +276,9 @@ def test_claims_outlive_a_short_break_and_not_a_long_one(far, remote, forwarder,
         claims[1].confirm()
 
 
-def test_many_threads_lose_and_double_nothing_over_breaking_connections(far, remote, forwarder, background):
+def test_many_threads_lose_and_double_nothing_over_breaking_connections(
+    far, remote, forwarder, background
+):
     def work(number):
         for i in range(40):
             far.write(("w", number, i))
@@ -278,7 +291,9 @@ def test_many_threads_lose_and_double_nothing_over_breaking_connections(far, rem
         forwarder.cut_all()
     for worker in workers:
         worker.result()
-    assert sorted(remote.read_all(("r", None, None))) == [("r", n, i) for n in range(4) for i in range(40)]
+    assert sorted(remote.read_all(("r", None, None))) == [
+        ("r", n, i) for n in range(4) for i in range(40)
+    ]
     assert remote.count(("w", None, None)) == 0
 
 

@@ -248,7 +248,12 @@ def test_what_is_written_and_read_is_a_copy(space):
 def test_tuples_are_taken_first_in_first_out(space):
     space.write_many([("q", i, i % 3) for i in range(100)])
     assert [space.take(("q", None, 1), 0)[1] for _ in range(5)] == [1, 4, 7, 10, 13]
-    assert space.take_many(("q", None, None), 4) == [("q", 0, 0), ("q", 2, 2), ("q", 3, 0), ("q", 5, 2)]
+    assert space.take_many(("q", None, None), 4) == [
+        ("q", 0, 0),
+        ("q", 2, 2),
+        ("q", 3, 0),
+        ("q", 5, 2),
+    ]
 
 
 def test_take_many_takes_what_is_there_up_to_its_limit(space, parked):
@@ -397,7 +402,11 @@ def test_a_claim_ends_with_its_lease_and_is_stale_for_ever(space):
     claim = space.claim(("c",), lease=0.1)
     assert space.take(("c",), 5) == ("c",)
     assert 0.09 <= time.monotonic() - started < 1.0
-    for call in (lambda: claim.confirm([("x",)]), lambda: claim.renew(write=[("x",)]), claim.release):
+    for call in (
+        lambda: claim.confirm([("x",)]),
+        lambda: claim.renew(write=[("x",)]),
+        claim.release,
+    ):
         with pytest.raises(ClaimLostError):
             call()
     assert space.count(("x",)) == 0

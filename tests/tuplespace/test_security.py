@@ -96,7 +96,13 @@ def test_what_is_sealed_is_unsealed(size):
 def test_a_seal_holds_for_its_context_and_its_key_only():
     key, body = throwaway_key(), b"body"
     sealed = key.seal("field", body)
-    for other, context in ((key, "task"), (key, "fiel"), (key, "field\0"), (key, ""), (throwaway_key(), "field")):
+    for other, context in (
+        (key, "task"),
+        (key, "fiel"),
+        (key, "field\0"),
+        (key, ""),
+        (throwaway_key(), "field"),
+    ):
         with pytest.raises(AuthenticationError):
             other.unseal(context, sealed)
 

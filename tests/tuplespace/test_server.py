@@ -17,9 +17,9 @@ import pytest
 from Pyro5 import protocol, serializers
 
 from tuplespace import connect, handshake
+from tuplespace.frames import call_message
 from tuplespace.proxy import GuardedProxy
 from tuplespace.security import load_key, make_key
-from tuplespace.frames import call_message
 from tuplespace.transport import HANDSHAKE_BYTES
 from tuplespace.wire import pack, pack_template
 
@@ -58,7 +58,9 @@ def admitted(space_server):
 
         def open_one():
             key = load_key(space_server.key_file)
-            guest = GuardedProxy(space_server.uri, key, {"session": f"raw{next(numbers)}", "lane": 1})
+            guest = GuardedProxy(
+                space_server.uri, key, {"session": f"raw{next(numbers)}", "lane": 1}
+            )
             guest.connect(5)
             stack.callback(guest._pyroRelease)
             return guest._pyroConnection.sock
@@ -179,7 +181,10 @@ def test_what_a_serializer_cannot_say_is_an_error_and_the_server_goes_on(proxy, 
 
 
 @pytest.mark.parametrize("serializer", ["serpent", "msgpack"])
-@pytest.mark.parametrize("shown", ["hello", None, {}, {"ticket": "x"}, {"proof": "x"}, {"nonce": 1, "ticket": 2}, {"client": []}])
+@pytest.mark.parametrize(
+    "shown",
+    ["hello", None, {}, {"ticket": "x"}, {"proof": "x"}, {"nonce": 1, "ticket": 2}, {"client": []}],
+)
 def test_without_the_key_nothing_is_reached(space_server, serializer, shown):
     with Pyro5.api.Proxy(space_server.uri) as proxy:
         proxy._pyroSerializer = serializer
@@ -254,7 +259,9 @@ def test_nobody_may_send_compressed_or_preserialized_messages(remote, admitted, 
 # -- slow, silent and dead clients
 
 
-def test_silent_and_half_sending_and_unreading_clients_slow_nobody(space_server, remote, raw, admitted):
+def test_silent_and_half_sending_and_unreading_clients_slow_nobody(
+    space_server, remote, raw, admitted
+):
     for _ in range(50):
         raw()
         raw().sendall(b"PYRO\x01")
@@ -277,7 +284,9 @@ def test_a_client_that_reads_late_gets_all_its_replies(remote, admitted):
     remote.write(("big", bytes(4 << 20)))
     sock = admitted()
     for number in range(1, 9):
-        sock.sendall(call_message(number, pack((number, "read", (pack_template(("big", None)), 0)))))
+        sock.sendall(
+            call_message(number, pack((number, "read", (pack_template(("big", None)), 0))))
+        )
     remote.count(("big", None))
     expected = 8 * (4 << 20)
     received = 0
@@ -294,7 +303,9 @@ def test_a_message_in_single_bytes_is_a_message(admitted):
     assert sock.recv(1000)[6] == protocol.MSG_RESULT
 
 
-def test_a_late_call_of_a_connection_that_was_replaced_is_not_applied(space_server, remote, eventually):
+def test_a_late_call_of_a_connection_that_was_replaced_is_not_applied(
+    space_server, remote, eventually
+):
     key = load_key(space_server.key_file)
     old, new = (GuardedProxy(space_server.uri, key, {"session": "s", "lane": 1}) for _ in range(2))
     old.connect(5)
@@ -320,7 +331,9 @@ print("took", flush=True)
 
 
 @pytest.mark.faults
-def test_a_killed_client_swallows_no_tuple_and_keeps_no_claim(space_server, remote, run_python, eventually):
+def test_a_killed_client_swallows_no_tuple_and_keeps_no_claim(
+    space_server, remote, run_python, eventually
+):
     remote.write(("c", 1))
     process = run_python("-c", TAKER, space_server.uri, "c")
     assert process.stdout.readline() == "claimed\n"
@@ -348,7 +361,9 @@ def test_a_killed_stock_proxy_swallows_no_tuple(space_server, remote, run_python
     assert remote.take(("t", 1), 1) == ("t", 1)
 
 
-def test_a_dead_taker_is_gone_before_the_write_that_came_after_its_death(remote, admitted, eventually, space_server):
+def test_a_dead_taker_is_gone_before_the_write_that_came_after_its_death(
+    remote, admitted, eventually, space_server
+):
     """Both may reach the server in one turn of its loop."""
     for i in range(50):
         sock, writer = admitted(), admitted()
@@ -364,7 +379,9 @@ def test_a_dead_taker_is_gone_before_the_write_that_came_after_its_death(remote,
         assert remote.take(("d", i), 5) == ("d", i)
 
 
-def test_two_hundred_connections_wait_at_once_and_each_gets_its_tuple(space_server, remote, background, eventually):
+def test_two_hundred_connections_wait_at_once_and_each_gets_its_tuple(
+    space_server, remote, background, eventually
+):
     with connect(space_server.uri) as many:
         waiting = [background(many.take, ("p", i)) for i in range(200)]
         eventually(lambda: remote.status()["waiters"] == 200)
@@ -391,7 +408,7 @@ def test_hostile_bytes_leave_the_server_serving(space_server, remote, raw, admit
         call_message(1, pack(call))
         for call in (
             (1, "write", ((("x", 1, ("n", 2)), {"k": [1]}), 60.0)), (2, "take", (template, 0)),
-            (3, "claim", (template, 5.0, 0)), (4, "confirm_many", (((7, (("y",),)),),)),
+            (3, "claim", (template, 5.0, 0)), (4, "confirm_many", ((7,), ((("y",),),))),
             (5, "notify", (template, None, None)), (6, "next_events", (3, 0, 0)),
             (7, "cancel_entry", (1,)), (8, "goodbye", ()), (9, "status", ()),
         )
@@ -402,7 +419,9 @@ def test_hostile_bytes_leave_the_server_serving(space_server, remote, raw, admit
     ).data  # fmt: skip
     for _ in range(150):
         with contextlib.suppress(ConnectionError):
-            raw().sendall(rng.choice((rng.randbytes(rng.randrange(1, 300)), _flipped(rng, greeting))))
+            raw().sendall(
+                rng.choice((rng.randbytes(rng.randrange(1, 300)), _flipped(rng, greeting)))
+            )
     for _ in range(120):
         sock = admitted()
         with contextlib.suppress(ConnectionError):
