@@ -173,7 +173,10 @@ def run_python(key_file: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
 def processes_below(pid: int) -> dict[int, str]:
     """Return the command lines of all living descendants of a process."""
     listing = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     rows = [line.split(None, 3) for line in listing.stdout.splitlines()]
     found: dict[int, str] = {}
@@ -210,8 +213,9 @@ class AgentProcess:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line.rstrip("\n"))
 
     def wait_for(self, text: str, within: float = 15.0) -> str:
         """Wait until it has printed a line with this text, and return the line."""
@@ -322,9 +326,7 @@ def _standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clus
 
 
 @pytest.fixture
-def standing_cluster(
-    _standing_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> Cluster:
+def standing_cluster(_standing_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A server and an agent with two workers, for all tests of a module that harm neither."""
     return _point_at(_standing_cluster, monkeypatch)
 

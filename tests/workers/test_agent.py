@@ -1,0 +1,704 @@
+"""Agents as processes: what they run, what they survive, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from tuplespace import RemoteSpace
+from tuplespace.pickles import dump, load
+from tuplespace.security import Key, make_key, throwaway_key
+from workers.modules import collect_modules
+from workers.task import (
+    ANYWHERE,
+    DIED,
+    ERROR,
+    OK,
+    REFUSED,
+    Outcome,
+    Parcel,
+    Task,
+    this_runtime,
+)
+
+# Functions of this module travel by value, as those of a script do.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Job:
+    """Tasks written by hand, so that what agents do is tested without a driver."""
+
+    def __init__(self, space: RemoteSpace, key: Key) -> None:
+        self.space, self.key = space, key
+        self.id = f"job-{os.urandom(4).hex()}"
+        self.space.write(("job", self.id, {}))
+        self._written = 0
+
+    def write(
+        self, function: Callable[[Any], Any], *arguments: Any, affinity: str = ANYWHERE,
+        phase: str = "work", bundle: bytes | None = None, key: Key | None = None,
+    ) -> None:  # fmt: skip
+        """Write a task for each argument."""
+        code = Parcel(dump(lambda argument, workplace, task: function(argument)))
+        self.space.write_many(
+            Task(
+                self.id, phase, self._written + number, this_runtime(), affinity, 0, code,
+                Parcel(dump(argument)), None if bundle is None else Parcel(bundle),
+            ).to_tuple(key or self.key)
+            for number, argument in enumerate(arguments)
+        )  # fmt: skip
+        self._written += len(arguments)
+
+    def outcomes(self, count: int, within: float = 20.0) -> list[Outcome]:
+        """Return the next so many outcomes, in the order of their tasks."""
+        template = ("result", self.id, None, None, None)
+        found = [self.space.take(template, timeout=within) for _ in range(count)]
+        return sorted(
+            (Outcome.from_tuple(value, self.key) for value in found), key=lambda each: each.number
+        )
+
+    def run(self, function: Callable[[Any], Any], *arguments: Any, **options: Any) -> list[Any]:
+        """Run a task for each argument and return what they returned."""
+        self.write(function, *arguments, **options)
+        outcomes = self.outcomes(len(arguments))
+        assert [outcome.status for outcome in outcomes] == [OK] * len(arguments), outcomes
+        return [load(outcome.value.content) for outcome in outcomes if outcome.value]
+
+
+@pytest.fixture
+def job(standing_cluster: Any) -> Iterator[Job]:
+    """A job on a cluster that nobody harms."""
+    with standing_cluster.connect() as space:
+        yield Job(space, standing_cluster.key)
+
+
+@pytest.fixture
+def new_job(cluster: Any) -> Callable[[], Job]:
+    return lambda: Job(cluster.connect(), cluster.key)
+
+
+def wait_for_file(path: Path, within: float = 30.0) -> None:
+    """For tasks: wait until somebody makes a file."""
+    deadline = time.monotonic() + within
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.005)
+
+
+def say_and_wait(folder: Path) -> Callable[[Any], Any]:
+    """Return what a task does that says it has begun and ends when it is told to."""
+
+    def task(name: Any) -> int:
+        (folder / f"begun-{name}-{os.getpid()}").touch()
+        wait_for_file(folder / "go")
+        return os.getpid()
+
+    return task
+
+
+def begun(folder: Path, count: int = 1) -> Callable[[], list[int]]:
+    """Return a condition: so many tasks have begun; it gives the pids of their workers."""
+
+    def condition() -> list[int]:
+        files = [path.name for path in folder.glob("begun-*")]
+        return [int(name.rpartition("-")[2]) for name in files] if len(files) >= count else []
+
+    return condition
+
+
+# --- where and how a task runs --------------------------------------------------------------------
+
+
+def test_a_lambda_runs_in_a_worker_process(job: Job, standing_cluster: Any) -> None:
+    [agent] = standing_cluster.agents
+
+    [(pid, parent, n)] = job.run(lambda n: (os.getpid(), os.getppid(), n + 1), 1)
+
+    assert n == 2
+    assert pid in agent.workers
+    assert parent == agent.pid
+    assert pid not in (os.getpid(), agent.pid)
+
+
+def test_outcomes_tell_who_ran_the_task_and_how_long(job: Job, standing_cluster: Any) -> None:
+    job.write(lambda _: time.sleep(0.05), 0)
+
+    [outcome] = job.outcomes(1)
+
+    assert outcome.pid in standing_cluster.agents[0].workers
+    assert outcome.worker == f"{os.uname().nodename}/{outcome.pid}"
+    assert 0.05 <= outcome.seconds < 5
+
+
+def test_two_tasks_run_side_by_side(job: Job, tmp_path: Path) -> None:
+    def meet(names: tuple[str, str]) -> int:
+        mine, other = names
+        (tmp_path / mine).touch()
+        wait_for_file(tmp_path / other)
+        return os.getpid()
+
+    assert len(set(job.run(meet, ("a", "b"), ("b", "a")))) == 2
+
+
+def test_many_short_tasks_all_run_once(job: Job) -> None:
+    assert job.run(lambda n: n * n, *range(3000)) == [n * n for n in range(3000)]
+    assert job.space.count(("task", job.id, *[None] * 5)) == 0
+    assert job.space.count(("result", job.id, None, None, None)) == 0
+
+
+def test_a_task_that_raises_is_an_outcome_and_its_worker_goes_on(
+    job: Job, standing_cluster: Any
+) -> None:
+    before = set(standing_cluster.agents[0].workers)
+
+    def fail(kind: str) -> None:
+        if kind == "exit":
+            sys.exit(3)
+        if kind == "interrupt":
+            raise KeyboardInterrupt
+        raise ValueError("no such thing")
+
+    job.write(fail, "value", "exit", "interrupt")
+    outcomes = job.outcomes(3)
+
+    assert [outcome.status for outcome in outcomes] == [ERROR] * 3
+    assert outcomes[0].details["message"] == "ValueError: no such thing"
+    assert "test_agent.py" in outcomes[0].details["traceback"]
+    assert 'raise ValueError("no such thing")' in outcomes[0].details["traceback"]
+    assert set(standing_cluster.agents[0].workers) == before
+
+
+def test_exceptions_of_every_kind_can_be_told(job: Job, standing_cluster: Any) -> None:
+    class Odd(Exception):  # noqa: N818
+        def __init__(self, kind: str) -> None:
+            self.kind = kind
+            self.details = "no dict, as the details of other people's errors are"
+            self.outcome_details = 3
+
+        def __str__(self) -> str:
+            if self.kind == "str":
+                raise RuntimeError("even this")
+            return {"long": "x" * 30_000_000, "surrogate": "\udc80"}.get(self.kind, "odd")
+
+    class Unpicklable:
+        def __reduce__(self) -> Any:
+            raise Odd("result")
+
+    def fail(kind: str) -> Any:
+        if kind == "result":
+            return Unpicklable()
+        if kind == "deep":
+            return fail(kind)
+        raise Odd(kind)
+
+    kinds = ("str", "long", "surrogate", "details", "result", "deep")
+    before = set(standing_cluster.agents[0].workers)
+    job.write(fail, *kinds)
+    outcomes = job.outcomes(len(kinds))
+
+    assert [outcome.status for outcome in outcomes] == [ERROR] * len(kinds)
+    assert all(isinstance(outcome.details["message"], str) for outcome in outcomes)
+    assert len(outcomes[1].details["message"]) < 100_000
+    assert set(standing_cluster.agents[0].workers) == before
+
+
+def test_a_result_bigger_than_a_tuple_travels_as_a_block(job: Job, standing_cluster: Any) -> None:
+    job.write(lambda n: b"big" * n, 10 << 20)
+    [outcome] = job.outcomes(1)
+
+    assert outcome.status == OK
+    assert outcome.value is not None
+    assert outcome.value.content is None
+    location, frame = outcome.value.location, outcome.value.frame
+    assert location is not None
+    assert frame is not None
+    assert len(load(Path(location.path).read_bytes())) == 30 << 20
+
+
+# --- modules --------------------------------------------------------------------------------------
+
+
+def test_a_module_by_reference_runs_in_an_agent_that_stands_elsewhere(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "their_helper.py").write_text("ANSWER = 'wrong'")
+    cluster.start_agent(processes=1, cwd=elsewhere)
+    job = new_job()
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.syspath_prepend(project)
+
+    answers = []
+    for version in ("first", "second"):
+        (project / "their_helper.py").write_text(f"ANSWER = {version!r}")
+
+        def answer(_: Any) -> Any:
+            import their_helper
+
+            return their_helper.ANSWER
+
+        bundle = collect_modules(dump(answer))
+        answers += job.run(answer, 0, bundle=bundle.to_bytes())
+
+    assert answers == ["first", "second"]
+
+
+# --- deaths of workers ----------------------------------------------------------------------------
+
+
+def die_by_exit(_: Any) -> None:
+    os._exit(7)
+
+
+def die_by_segfault(_: Any) -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def die_by_kill(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with_a_family(_: Any) -> None:
+    if os.fork() == 0:  # holds the worker's pipe open
+        time.sleep(600)
+    os._exit(8)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "die, how",
+    [
+        (die_by_exit, "status 7"),
+        (die_by_segfault, "SIGSEGV"),
+        (die_by_kill, "SIGKILL"),
+        (die_with_a_family, "status 8"),
+    ],
+)
+def test_the_death_of_a_worker_costs_its_own_task_only(
+    die: Callable[[Any], None], how: str, job: Job, standing_cluster: Any,
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    [agent] = standing_cluster.agents
+
+    job.run(lambda n: n, *range(50))  # the agent has learned that these are short
+    job.write(lambda n: n if n != 20 else die(n), *range(40))
+    outcomes = job.outcomes(40)
+
+    assert [outcome.number for outcome in outcomes if outcome.status != OK] == [70]
+    assert outcomes[20].status == DIED
+    assert how in outcomes[20].details["message"]
+    assert f"worker process {outcomes[20].pid} " in agent.wait_for(f"{outcomes[20].pid} of")
+    eventually(lambda: len(agent.workers) == 2)
+
+
+def test_the_death_of_an_idle_worker_costs_nothing(
+    job: Job, standing_cluster: Any, eventually: Callable[..., Any]
+) -> None:
+    [agent] = standing_cluster.agents
+    before = eventually(lambda: len(agent.workers) == 2 and agent.workers)
+
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    outcomes = []
+    job.write(lambda n: os.getpid(), *range(10))
+    outcomes = job.outcomes(10)
+    # One that had not yet been missed may have been given a task.
+    assert all(outcome.status in (OK, DIED) for outcome in outcomes)
+    assert not {outcome.pid for outcome in outcomes if outcome.status == OK} & set(before)
+
+
+# --- deaths of agents -----------------------------------------------------------------------------
+
+
+@pytest.mark.faults
+def test_when_an_agent_is_killed_its_workers_end_and_another_runs_its_tasks(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any],
+    alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    first = cluster.start_agent()
+    job = new_job()
+    job.write(say_and_wait(tmp_path), 1, 2)
+    pids = eventually(begun(tmp_path, 2))
+
+    first.process.kill()
+    second = cluster.start_agent()
+    eventually(lambda: len(begun(tmp_path)()) == 4)
+    (tmp_path / "go").touch()
+
+    outcomes = job.outcomes(2)
+    assert {outcome.status for outcome in outcomes} == {OK}
+    assert {outcome.pid for outcome in outcomes} <= set(second.workers)
+    eventually(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker must let go of the GIL")
+def test_workers_whose_code_holds_the_gil_end_with_their_agent_too(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any],
+    alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    agent = cluster.start_agent(processes=1)
+
+    def hold_the_gil(_: Any) -> None:
+        import re
+
+        (tmp_path / f"begun-1-{os.getpid()}").touch()
+        re.match("(a+)+$", "a" * 60 + "b")
+
+    new_job().write(hold_the_gil, 0)
+    [pid] = eventually(begun(tmp_path))
+
+    agent.process.kill()
+
+    eventually(lambda: not alive(pid))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_agent_ends_at_once(
+    number: int, cluster: Any, alive: Callable[[int], bool]
+) -> None:
+    agent = cluster.start_agent()
+    workers = agent.workers
+    space = cluster.connect()
+    assert space.count(("worker", *[None] * 4)) == 1
+
+    started = time.monotonic()
+    assert agent.stop(number) == 0
+
+    assert time.monotonic() - started < 5
+    assert not any(map(alive, workers))
+    agent.wait_for("stopped")
+
+
+@pytest.mark.faults
+def test_an_agent_that_ends_gives_back_what_does_not_end_in_time(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any],
+    alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    agent = cluster.start_agent()
+    job = new_job()
+    job.write(say_and_wait(tmp_path), 1, 2)
+    pids = eventually(begun(tmp_path, 2))
+
+    assert agent.stop(signal.SIGTERM, within=10.0) == 0
+
+    assert not any(map(alive, pids))
+    eventually(lambda: job.space.count(("task", job.id, *[None] * 5)) == 2)
+
+
+def test_an_agent_that_ends_finishes_what_ends_in_time(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent()
+    job = new_job()
+    job.write(say_and_wait(tmp_path), 1, 2)
+    eventually(begun(tmp_path, 2))
+
+    agent.process.send_signal(signal.SIGTERM)
+    (tmp_path / "go").touch()
+
+    assert [outcome.status for outcome in job.outcomes(2)] == [OK, OK]
+    assert agent.end() == 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_ends_in_time_when_its_space_is_away(
+    number: int, cluster: Any, new_job: Callable[[], Job], tmp_path: Path,
+    eventually: Callable[..., Any], below: Callable[[int], dict[int, str]],
+) -> None:  # fmt: skip
+    agent = cluster.start_agent()
+    new_job().write(say_and_wait(tmp_path), 1, 2)
+    workers = eventually(begun(tmp_path, 2))
+    cluster.kill_server()
+    (tmp_path / "go").touch()
+
+    assert agent.stop(number, within=10.0) == 0
+    assert not set(workers) & set(below(1))
+
+
+# --- spaces that are not there --------------------------------------------------------------------
+
+
+@pytest.mark.faults
+def test_an_agent_started_before_its_space_waits_for_it_and_says_so(
+    cluster: Any, new_job: Callable[[], Job]
+) -> None:
+    cluster.kill_server()
+    agent = cluster.start_agent(ready=False)
+    assert "no tuple space" in agent.wait_for("still trying")
+
+    cluster.start_server()
+
+    agent.wait_for(" processes, ")
+    assert new_job().run(lambda n: n, 1) == [1]
+
+
+def test_an_agent_started_before_the_key_was_made_waits_for_it_and_says_so(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path
+) -> None:
+    hidden = cluster.key_file.rename(tmp_path / "hidden")
+    agent = cluster.start_agent(ready=False)
+    assert str(cluster.key_file) in agent.wait_for("still trying")
+
+    hidden.rename(cluster.key_file)
+
+    agent.wait_for(" processes, ")
+    assert new_job().run(lambda n: n, 1) == [1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_that_waits_for_its_space_ends_at_once(number: int, cluster: Any) -> None:
+    cluster.kill_server()
+    agent = cluster.start_agent(ready=False)
+    agent.wait_for("still trying")
+
+    assert agent.stop(number) == 0
+
+
+def test_with_a_wrong_key_an_agent_ends_with_one_line(cluster: Any, tmp_path: Path) -> None:
+    make_key(tmp_path / "other.key")
+
+    agent = cluster.start_agent("--key-file", str(tmp_path / "other.key"), ready=False)
+
+    assert agent.end() == 1
+    assert len(agent.lines) == 1
+    assert "key" in agent.lines[0]
+    assert "Traceback" not in agent.lines[0]
+
+
+@pytest.mark.parametrize(
+    "options", [("--space", "127.0.0.1:none"), ("--processes", "-1"), ("--work-dir", "/proc/none")]
+)
+def test_with_a_senseless_option_an_agent_ends_with_one_line(
+    options: tuple[str, str], cluster: Any
+) -> None:
+    agent = cluster.start_agent(*options, ready=False)
+
+    assert agent.end() in (1, 2)
+    assert "Traceback" not in "\n".join(agent.lines)
+    assert len(agent.lines) <= 4
+
+
+@pytest.mark.faults
+def test_an_agent_whose_space_came_back_empty_serves_the_new_one(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent()
+    old = new_job()
+    old.write(say_and_wait(tmp_path), 1, 2)
+    eventually(begun(tmp_path, 2))
+
+    cluster.kill_server()
+    cluster.start_server()
+    agent.wait_for("starting over")
+    new = new_job()
+    new.write(lambda n: n * 2, *range(50))
+    (tmp_path / "go").touch()
+
+    # What the old space's tasks return is nothing to the new one, and its claims are not theirs.
+    assert [load(outcome.value.content) for outcome in new.outcomes(50) if outcome.value] == [
+        n * 2 for n in range(50)
+    ]
+    assert new.space.count(("result", *[None] * 4)) == 0
+    eventually(lambda: new.space.count(("worker", *[None] * 4)) >= 1)
+
+
+@pytest.mark.faults
+def test_a_claim_is_renewed_for_as_long_as_its_task_runs_even_with_the_gil_held(
+    cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    impatient = (
+        "import workers.agent as agent, workers.serve; agent.CLAIM_LEASE = 1.0; "
+        "agent._RENEW_SECONDS = 0.2; "
+        f"workers.serve.serve({cluster.uri!r}, 1, announce=lambda line: print(line, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", impatient], env=cluster.environment) as agent:
+        job = new_job()
+
+        def hold_the_gil(_: Any) -> int:
+            import ctypes
+
+            (tmp_path / f"begun-{time.monotonic_ns()}").touch()
+            ctypes.PyDLL(None).usleep(2_500_000)
+            return os.getpid()
+
+        job.write(hold_the_gil, 0)
+        # Somebody who would take the task as soon as its claim has ended.
+        cluster.start_agent(processes=1, ready=False)
+        outcome, *others = job.outcomes(1)
+
+        assert outcome.status == OK
+        assert outcome.seconds >= 2.5
+        assert len(list(tmp_path.glob("begun-*"))) == 1
+        agent.terminate()
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+def test_what_user_code_prints_shows_with_the_workers_name(job: Job, standing_cluster: Any) -> None:
+    def talk(text: str) -> int:
+        print(text)
+        print("and an error", text, file=sys.stderr)
+        os.system("echo a child says " + text)
+        return os.getpid()
+
+    [pid] = job.run(talk, "hello-äöü")
+
+    name = f"[{os.uname().nodename}/{pid}] "
+    agent = standing_cluster.agents[0]
+    assert agent.wait_for(f"{name}hello-äöü")
+    assert agent.wait_for(f"{name}and an error hello-äöü")
+    assert agent.wait_for(f"{name}a child says hello-äöü")
+
+
+def test_a_flood_of_output_stops_nothing(job: Job, standing_cluster: Any) -> None:
+    def flood(_: Any) -> None:
+        for number in range(20_000):
+            print(number, "x" * 50)
+        print("y" * 3_000_000)
+        sys.stdout.buffer.write(b"\xff\0\xfe" * 1000 + b"\n")
+        print("\udc80 end of the flood")
+
+    job.run(flood, 0)
+
+    assert job.run(lambda n: n, 5) == [5]
+    assert standing_cluster.agents[0].wait_for("\\udc80 end of the flood")
+
+
+def test_an_agent_whose_output_is_gone_works_on(cluster: Any, new_job: Callable[[], Job]) -> None:
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "workers", "--space", cluster.uri, "--processes", "2"]
+    with subprocess.Popen(command, stdout=writer, stderr=writer, env=cluster.environment) as agent:
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
+        job = new_job()
+
+        assert job.run(lambda n: print("x" * 100_000) or n, *range(9)) == list(range(9))
+
+        agent.terminate()
+        assert agent.wait(10) == 0
+
+
+# --- who runs what --------------------------------------------------------------------------------
+
+
+def test_a_task_with_an_affinity_runs_there_and_nowhere_else(
+    cluster: Any, new_job: Callable[[], Job]
+) -> None:
+    here = cluster.start_agent("--host", "here", processes=1)
+    there = cluster.start_agent("--host", "there", processes=1)
+    job = new_job()
+
+    assert set(job.run(lambda _: os.getppid(), *range(20), affinity="here")) == {here.pid}
+    assert set(job.run(lambda _: os.getppid(), *range(20), affinity="there")) == {there.pid}
+    name = f"there/{there.pid}"
+    assert set(job.run(lambda _: os.getppid(), *range(20), affinity=name)) == {there.pid}
+    job.write(lambda _: None, 0, affinity="nowhere")
+    job.run(lambda n: n, *range(20))
+    assert job.space.count(("task", job.id, *[None] * 5)) == 1
+
+
+def test_a_task_of_another_runtime_is_left_alone(job: Job) -> None:
+    task = Task(job.id, "work", 0, "cpython-2.7", ANYWHERE, 0, Parcel(b""), Parcel(b""))
+    job.space.write(task.to_tuple(job.key))
+
+    assert job.run(lambda n: n, *range(20)) == list(range(20))
+    assert job.space.take(("task", job.id, *[None] * 5), timeout=0)[4] == "cpython-2.7"
+
+
+def test_agents_tell_the_space_who_they_are(cluster: Any) -> None:
+    agent = cluster.start_agent("--host", "here", processes=1)
+    space = cluster.connect()
+
+    [value] = space.read_all(("worker", *[None] * 4))
+
+    assert value == ("worker", f"here/{agent.pid}", "here", this_runtime(), 1)
+
+
+def test_tasks_of_a_job_whose_driver_is_gone_are_cleared_away(
+    job: Job, eventually: Callable[..., Any], tmp_path: Path
+) -> None:
+    job.space.take(("job", job.id, None), timeout=5)
+
+    job.write(lambda _: (tmp_path / "ran").touch(), *range(5))
+
+    eventually(lambda: job.space.count((None, job.id, *[None] * 5)) == 0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_blocks_of_a_job_that_has_ended_are_swept(job: Job, eventually: Callable[..., Any]) -> None:
+    job.write(lambda n: os.urandom(n), 1_000_000)
+    [outcome] = job.outcomes(1)
+    assert outcome.value is not None
+    assert outcome.value.location is not None
+    block = Path(outcome.value.location.path)
+    assert block.exists()
+
+    job.space.take(("job", job.id, None), timeout=5)
+
+    eventually(lambda: not block.parent.exists())
+
+
+# --- safety ---------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_forged_task_is_refused_before_anything_is_unpickled(job: Job, tmp_path: Path) -> None:
+    bomb = Parcel(dump(Bomb(tmp_path / "exploded")))
+    task = Task(job.id, "work", 0, this_runtime(), ANYWHERE, 0, bomb, bomb, bomb)
+    job.space.write(task.to_tuple(throwaway_key()))
+    sealed = task.to_tuple(job.key)
+    job.space.write((*sealed[:3], 1, *sealed[4:]))  # a good task under another number
+    job.space.write((*sealed[:3], 2, *sealed[4:6], b"garbage"))
+    job.space.write((*sealed[:3], 3, *sealed[4:6], None))
+
+    outcomes = job.outcomes(4)
+
+    assert [outcome.status for outcome in outcomes] == [REFUSED] * 4
+    assert "signature" in outcomes[0].details["message"]
+    assert not (tmp_path / "exploded").exists()
+    assert job.run(lambda n: n, 5) == [5]
+
+
+def test_a_forged_block_is_not_unpickled(job: Job, tmp_path: Path) -> None:
+    from workers.blocks import Frame, Location, digest
+
+    block = tmp_path / "f.blocks"
+    block.write_bytes(dump(Bomb(tmp_path / "exploded")))
+    size = block.stat().st_size
+    location = Location(os.uname().nodename, str(block), "PYRO:blocks@127.0.0.1:9")
+    parcel = Parcel(None, location, Frame(0, size, digest(b"x" * size)))
+    task = Task(job.id, "work", 0, this_runtime(), ANYWHERE, 0, parcel, parcel)
+    job.space.write(task.to_tuple(job.key))
+
+    [outcome] = job.outcomes(1)
+
+    assert outcome.status == "lost"
+    assert not (tmp_path / "exploded").exists()

@@ -1,0 +1,59 @@
+"""``python -m workers``: an agent, for those who start it from a program."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from tuplespace.errors import TupleSpaceError
+from tuplespace.serve import stop_with_parent
+from workers.agent import DRAIN_SECONDS
+from workers.errors import WorkerError
+from workers.serve import serve
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("--space", help="the space's URI; default: as tuplespace.connect finds it")
+    parser.add_argument("--processes", type=int, help="default: one a core")
+    parser.add_argument("--key-file")
+    parser.add_argument("--work-dir", help="folder for blocks and code")
+    parser.add_argument("--host", help="this host's name; agents that share it share files")
+    parser.add_argument("--remove", metavar="DIR", help="delete this folder at the end")
+    parser.add_argument(
+        "--embedded", action="store_true",
+        help="print only what user code prints, and end when standard input does",
+    )  # fmt: skip
+    options = parser.parse_args()
+    if options.embedded:
+        stop_with_parent()
+    try:
+        serve(
+            options.space, options.processes, key_file=options.key_file,
+            work_dir=options.work_dir, host=options.host,
+            announce=_say_user_code if options.embedded else _say,
+            drain=0.0 if options.embedded else DRAIN_SECONDS,
+        )  # fmt: skip
+    except (TupleSpaceError, WorkerError) as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 1
+    finally:
+        if options.remove:
+            shutil.rmtree(options.remove, ignore_errors=True)
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _say_user_code(line: str) -> None:
+    if line.startswith("["):
+        _say(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,368 @@
+"""The agent: one process per host that claims tasks and keeps its workers busy.
+
+::
+
+    claimer   space --claims--> Shelf                      one parked claim_many at a time
+    feeders   Shelf --groups--> worker --answers-->        one thread for each worker process
+    clerk     --confirms with results--> space             all that has piled up, in one round trip
+    keeper    renews claims and the worker tuple, gives back what waits too long, sweeps
+
+What if ... right here? The agent dies: its session's claims are released a second later, its
+workers see their pipe close and end. A worker dies: the task it ran alone is answered DIED, a
+group is run again one by one, because nobody knows which of them it was. The space is away: the
+agent goes on trying and says so; results wait. The space came back empty: all claims are void,
+so what is on the shelf is dropped and the agent starts over.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from tuplespace import errors
+from tuplespace.client import RemoteSpace, connect, missing_key
+from tuplespace.interface import Claim, Handle
+from tuplespace.security import load_key
+from tuplespace.template import OneOf
+from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
+from workers.child import Child, WorkerDiedError
+from workers.shelf import Errand, Shelf
+from workers.task import ANYWHERE, DIED, Outcome, Task, this_runtime
+from workers.worker import Assignment
+
+CLAIM_LEASE: Final = 30.0
+WORKER_LEASE: Final = 10.0
+#: Seconds that running tasks may take to end once an agent is told to stop.
+DRAIN_SECONDS: Final = 5.0
+_BEAT: Final = 0.25
+_RENEW_SECONDS: Final = 3.0
+_SWEEP_SECONDS: Final = 2.0
+_RETRY_SECONDS: Final = 1.0
+_SAY_SECONDS: Final = 5.0
+
+
+class Agent:
+    """Runs tasks of one space on this host.
+
+    Args:
+        uri: The space's; None: as `tuplespace.connect` finds it. processes: How many workers;
+            None: one a core. key_file: The cluster key. work_dir: For blocks and code, see
+            `blocks.work_folder`. host: This host's name, told to others; agents that share a name
+            share their files. announce: Told what a person should know, line by line.
+        drain: Seconds that running tasks may take to end once it is told to stop.
+
+    Attributes:
+        name: Its own, as "host/pid".
+    """
+
+    def __init__(
+        self, uri: str | None = None, processes: int | None = None, *,
+        key_file: str | None = None, work_dir: str | None = None, host: str | None = None,
+        announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
+    ) -> None:  # fmt: skip
+        self.host = host or socket.gethostname()
+        self.name = f"{self.host}/{os.getpid()}"
+        self._uri, self._key_file, self._work_dir = uri, key_file, work_dir
+        if processes is not None and processes < 1:
+            raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
+        self._processes = processes or cores()
+        self._announce = announce
+        self._drain_seconds = drain
+        self._stopping = threading.Event()
+        self._shelf = Shelf(self._processes)
+        self._answers: queue.SimpleQueue[tuple[Errand, tuple[Any, ...]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._children: set[Child] = set()
+        self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
+        self._registration: Handle | None = None
+        self._known_jobs: set[str] = set()  # the claimer's; some may have ended
+        self._said_away = -math.inf
+
+    # -- starting and stopping
+
+    def run(self) -> None:
+        """Work until `stop`; returns within 10 s of it.
+
+        Raises:
+            AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
+        """
+        root = work_folder(self._work_dir)
+        if not self._connect():
+            return
+        self._key = load_key(self._key_file)
+        self._root = root / self._space.space_id
+        self._occupied = occupy(self._root)
+        self._server = BlockServer(root, self._key, self._space.local_address)
+        self._assignment = Assignment(
+            self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri
+        )
+        jobs = [
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            for target in (self._claim, self._keep, *[self._feed] * self._processes)
+        ]
+        clerk = threading.Thread(target=self._confirm, name="confirm", daemon=True)
+        for thread in (*jobs, clerk):
+            thread.start()
+        self._say(
+            f"worker {self.name}: {self._processes} processes, {this_runtime()}, at "
+            f"{self._space.uri}"
+        )
+        self._stopping.wait()
+        self._drain(clerk)
+        self._server.stop()
+        self._say(f"worker {self.name} stopped")
+
+    def stop(self) -> None:
+        """Make `run` finish what runs, give back the rest and return; for any thread."""
+        self._stopping.set()
+        self._shelf.close()
+
+    def _connect(self) -> bool:
+        """Connect to the space, however long it takes; False if stopped meanwhile."""
+        while not self._stopping.is_set():
+            try:
+                self._space = connect(self._uri, key_file=self._key_file, retry_for=_SAY_SECONDS)
+                self._register()
+            except errors.AuthenticationError as error:
+                if not missing_key(self._key_file):
+                    raise
+                self._say_away(error)
+            except errors.SpaceUnreachableError as error:
+                self._say_away(error)
+            except errors.SpaceLostError:
+                continue
+            else:
+                return True
+            self._stopping.wait(_RETRY_SECONDS)
+        return False
+
+    def _drain(self, clerk: threading.Thread) -> None:
+        """Let running tasks end, for a while; give back the others, confirm what is done."""
+        self._space.retry_for = 1.0
+        given_back = [errand.claim for errand in self._shelf.clear()]
+        deadline = time.monotonic() + self._drain_seconds
+        self._shelf.wait_idle(self._drain_seconds)
+        for child in list(self._children):
+            child.kill()
+        self._answers.put(None)
+        clerk.join(max(0.5, deadline - time.monotonic()))
+        if not clerk.is_alive():  # else the space is away, and the claims end with the session
+            self._release(given_back)
+        self._space.close()
+
+    # -- the claimer
+
+    def _claim(self) -> None:
+        template = (
+            "task", None, None, None, this_runtime(), OneOf(ANYWHERE, self.name, self.host), None,
+        )  # fmt: skip
+        while (wanted := self._shelf.wait_for_room()) > 0:
+            try:
+                claims = self._space.claim_many(template, wanted, lease=CLAIM_LEASE)
+            except errors.ClosedError:
+                return
+            except errors.TupleSpaceError as error:
+                self._excuse(error)
+                continue
+            surplus = self._shelf.add([Errand(claim) for claim in self._of_live_jobs(claims)])
+            self._release([errand.claim for errand in surplus])
+
+    def _of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
+        """Return the claims whose jobs have a driver, and end the others' jobs."""
+        jobs = {claim.tuple[1] for claim in claims}
+        if jobs <= self._known_jobs:
+            return claims
+        try:
+            self._known_jobs = known = self._live_jobs()
+            for job in jobs - known:
+                dead = [claim for claim in claims if claim.tuple[1] == job]
+                self._space.confirm_many([(claim, ()) for claim in dead])
+                self._clear_job(job)
+        except errors.TupleSpaceError as error:
+            self._release(claims)
+            self._excuse(error)
+            return []
+        return [claim for claim in claims if claim.tuple[1] in known]
+
+    def _live_jobs(self) -> set[str]:
+        return {value[1] for value in self._space.read_all(("job", None, None))}
+
+    def _clear_job(self, job: str) -> None:
+        """Remove the tuples of a job whose driver has gone for good."""
+        for template in (("task", job, *[None] * 5), ("result", job, None, None, None)):
+            with suppress(errors.MatchTimeoutError):
+                while True:
+                    self._space.take_many(template, 1000, timeout=0)
+
+    def _release(self, claims: list[Claim]) -> None:
+        if claims:
+            with suppress(errors.TupleSpaceError):
+                self._space.release_many(claims)
+
+    # -- the feeders
+
+    def _feed(self) -> None:
+        """Keep one worker process busy, and start another when it dies."""
+        while not self._stopping.is_set():
+            child = Child(self._assignment, self._relay)
+            self._children.add(child)
+            try:
+                child.wait_ready()
+                while (group := self._shelf.next_group()) is not None:
+                    self._run_group(child, group)
+            except WorkerDiedError as death:
+                if not self._stopping.is_set():
+                    self._say(f"worker process {child.pid} of {self.name} {death}")
+                    self._stopping.wait(_BEAT)  # one that cannot even start is no reason to spin
+            finally:
+                self._children.discard(child)
+                child.bury()
+
+    def _run_group(self, child: Child, group: list[Errand]) -> None:
+        waiting = dict(enumerate(group))
+        try:
+            child.send(tuple((ticket, errand.value) for ticket, errand in waiting.items()))
+            while waiting:
+                for ticket, _, seconds, result in child.receive():
+                    errand = waiting.pop(ticket)
+                    self._shelf.done(errand, seconds)
+                    self._answers.put((errand, result))
+        except WorkerDiedError as death:
+            unanswered = list(waiting.values())
+            if self._stopping.is_set():
+                self._shelf.drop(unanswered)
+            elif len(unanswered) == 1:
+                self._answer_died(child, unanswered[0], str(death))
+            else:
+                self._shelf.retry_alone(unanswered)
+            raise
+
+    def _answer_died(self, child: Child, errand: Errand, reason: str) -> None:
+        value = errand.value
+        try:
+            attempt = Task.from_tuple(value, self._key).attempt
+        except errors.TupleSpaceError:
+            attempt = 0
+        outcome = Outcome(
+            value[1], value[2], value[3], attempt, DIED, f"{self.host}/{child.pid}", child.pid,
+            0.0, None, {"message": f"the worker process {child.pid} on {self.host} {reason}"},
+        )  # fmt: skip
+        self._shelf.done(errand, None)
+        self._answers.put((errand, outcome.to_tuple(self._key)))
+
+    def _relay(self, pid: int, line: str) -> None:
+        self._say(f"[{self.host}/{pid}] {line}")
+
+    # -- the clerk
+
+    def _confirm(self) -> None:
+        while (first := self._answers.get()) is not None:
+            batch, ended = [first], False
+            with suppress(queue.Empty):
+                while len(batch) < 1000:
+                    answer = self._answers.get_nowait()
+                    if answer is None:
+                        ended = True
+                        break
+                    batch.append(answer)
+            self._confirm_batch(batch)
+            if ended:
+                return
+
+    def _confirm_batch(self, batch: list[tuple[Errand, tuple[Any, ...]]]) -> None:
+        pairs = [(errand.claim, (result,)) for errand, result in batch]
+        while True:
+            try:
+                lost = [error for error in self._space.confirm_many(pairs) if error is not None]
+            except errors.ClosedError:
+                break
+            except errors.SpaceLostError as error:
+                self._excuse(error)
+                break
+            except errors.TupleSpaceError as error:
+                self._excuse(error)
+                continue
+            if lost:
+                self._say(f"{self.name}: {len(lost)} results refused: {lost[0]}")
+            break
+        self._shelf.forget([errand for errand, _ in batch])
+
+    # -- the keeper
+
+    def _keep(self) -> None:
+        renew_at = time.monotonic() + _RENEW_SECONDS
+        sweep_at = time.monotonic() + _SWEEP_SECONDS
+        while not self._stopping.wait(_BEAT):
+            now = time.monotonic()
+            try:
+                self._release([errand.claim for errand in self._shelf.overdue()])
+                if now >= renew_at:
+                    renew_at = now + _RENEW_SECONDS
+                    self._renew()
+                if now >= sweep_at:
+                    sweep_at = now + _SWEEP_SECONDS
+                    self._sweep()
+            except errors.ClosedError:
+                return
+            except errors.TupleSpaceError as error:
+                self._excuse(error)
+
+    def _register(self) -> None:
+        worker = ("worker", self.name, self.host, this_runtime(), self._processes)
+        self._registration = self._space.write(worker, lease=WORKER_LEASE)
+
+    def _renew(self) -> None:
+        held = self._shelf.held()
+        for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
+            if error is not None:
+                self._shelf.lose(errand)
+        try:
+            assert self._registration is not None
+            self._registration.renew(WORKER_LEASE)
+        except errors.LeaseExpiredError:
+            self._register()
+
+    def _sweep(self) -> None:
+        """Delete the blocks of jobs that have ended, and of spaces that nobody works for."""
+        folders = {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
+        if folders:
+            for job in folders.keys() - self._live_jobs():
+                shutil.rmtree(folders[job], ignore_errors=True)
+        remove_deserted(self._root.parent)
+
+    def _excuse(self, error: errors.TupleSpaceError) -> None:
+        """Say that the space is away or was lost, and wait a little."""
+        if isinstance(error, errors.SpaceLostError):
+            self._say(f"{self.name}: {error}; starting over")
+            self._shelf.clear()
+            with suppress(errors.TupleSpaceError):
+                self._register()
+        else:
+            self._say_away(error)
+        self._stopping.wait(_BEAT)
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # nobody may be listening any more
+            self._announce(line)
+
+    def _say_away(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._said_away >= _SAY_SECONDS:
+            self._said_away = now
+            self._say(f"{self.name}: still trying: {error}")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,311 @@
+"""Blocks: bulk bytes in local files, handed to other hosts by a block server.
+
+A map task writes one file; the space and the driver carry only locators. A block never changes:
+a locator holds the digest of its bytes, and what does not match it is not there. Files get their
+name when they are whole, so a writer that dies leaves nothing that a reader could take for one.
+
+Layout, one folder for all agents of a user on a host::
+
+    <root>/<space id>/<job>/map-12-5f0c.blocks
+    <root>/<space id>/.in-use                     locked by everybody who works for the space
+    <root>/code/<digest>/                         modules of jobs, see `bundles`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, NamedTuple
+
+import Pyro5.api
+import Pyro5.errors
+
+from tuplespace.daemon import GuardedDaemon
+from tuplespace.errors import TupleSpaceError
+from tuplespace.proxy import GuardedProxy
+from tuplespace.security import Key
+from workers.errors import BlockLostError, WorkFolderError
+from workers.files import open_distant
+
+#: A frame is checked as a whole before it is unpickled, and moved as a whole.
+FRAME_BYTES: Final = 4 << 20
+_OBJECT_NAME: Final = "blocks"
+_MARK: Final = ".in-use"
+_CONNECT_SECONDS: Final = 5.0
+_FETCH_SECONDS: Final = 60.0
+_OCCUPY_TRIES: Final = 100
+
+
+class Frame(NamedTuple):
+    """Bytes of a block file. Plain data: it travels in tuples."""
+
+    offset: int
+    length: int
+    digest: bytes
+
+
+class Location(NamedTuple):
+    """Where a block file is. Plain data.
+
+    Attributes:
+        host: The host whose disk it is on. path: Its path there. uri: A block server there.
+    """
+
+    host: str
+    path: str
+    uri: str
+
+
+def digest(data: bytes) -> bytes:
+    """Return what identifies these bytes."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def work_folder(path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder for blocks and code, made if need be, private to this user.
+
+    Args:
+        path: None: one in the system's temporary folder, the same for all agents of this user.
+
+    Raises:
+        WorkFolderError: It belongs to somebody else, or cannot be made.
+    """
+    uid = os.getuid()
+    folder = Path(path) if path else Path(tempfile.gettempdir()) / f"tuplemill-{uid}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat(follow_symlinks=bool(path))
+    except OSError as error:
+        raise WorkFolderError(f"cannot use {folder} for blocks: {error}; see --work-dir") from None
+    if found.st_uid != uid or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
+        raise WorkFolderError(
+            f"{folder} belongs to another user or is open to others; name a folder of your own "
+            "with --work-dir"
+        )
+    return folder.resolve()
+
+
+def occupy(folder: Path) -> Any:
+    """Make a space's folder and mark it as in use for as long as the returned file is open.
+
+    Raises:
+        WorkFolderError: It cannot be made.
+    """
+    vanished = (FileNotFoundError, FileExistsError)  # the latter if it does while mkdir looks
+    for _ in range(_OCCUPY_TRIES):
+        with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark = stack.enter_context(open(folder / _MARK, "a"))
+            fcntl.flock(mark, fcntl.LOCK_SH)
+            # Somebody may have deleted it as deserted just before we had the lock.
+            if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
+                stack.pop_all()
+                return mark
+    raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
+
+
+def remove_deserted(root: Path) -> None:
+    """Delete the folders of spaces that nobody on this host works for any more."""
+    for mark in root.glob(f"*/{_MARK}"):
+        with contextlib.suppress(OSError), open(mark) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+class BlockWriter:
+    """Writes one block file, frame by frame; a context manager that drops it on an exception.
+
+    Args:
+        folder: The job's. name: What the file is for, such as "map-12".
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}-{secrets.token_hex(4)}.blocks"
+        self._draft = self.path.with_suffix(".draft")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._draft, "wb")  # noqa: SIM115  # closed by __exit__
+        self._size = 0
+
+    def write(self, data: bytes) -> Frame:
+        """Append one frame."""
+        self._file.write(data)
+        frame = Frame(self._size, len(data), digest(data))
+        self._size += len(data)
+        return frame
+
+    def __enter__(self) -> BlockWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._file.close()
+        if kind is None:
+            self._draft.rename(self.path)
+        else:
+            self._draft.unlink(missing_ok=True)
+
+
+class BlockReader:
+    """Reads frames: from this host's disk, else from the block server of the host that has them.
+
+    For one thread.
+
+    Args:
+        host: The host this runs on. key: To talk to block servers.
+    """
+
+    def __init__(self, host: str, key: Key) -> None:
+        self._host, self._key = host, key
+        self._proxies: dict[str, GuardedProxy] = {}
+        self.fetched_bytes = 0
+        self.distant_bytes = 0
+
+    def read(self, location: Location, frames: Iterable[Frame]) -> list[bytes]:
+        """Return the bytes of these frames, checked against their digests.
+
+        Raises:
+            BlockLostError: They are gone, damaged, or nobody who has them answers.
+        """
+        frames = list(frames)
+        if location.host == self._host:
+            with contextlib.suppress(OSError), open(location.path, "rb") as file:
+                found = []
+                for frame in frames:
+                    file.seek(frame.offset)
+                    found.append(file.read(frame.length))
+                if all(
+                    digest(data) == frame.digest for data, frame in zip(found, frames, strict=True)
+                ):
+                    return found
+        return [self._fetch(location, frame) for frame in frames]
+
+    def _fetch(self, location: Location, frame: Frame) -> bytes:
+        pieces = []
+        try:
+            for start in range(0, frame.length, FRAME_BYTES):
+                size = min(FRAME_BYTES, frame.length - start)
+                pieces.append(
+                    self._proxy(location.uri).fetch(location.path, frame.offset + start, size)
+                )
+        except (OSError, ValueError, TupleSpaceError, Pyro5.errors.PyroError) as error:
+            self._forget(location.uri)
+            raise BlockLostError(
+                f"the block {location.path} of host {location.host} cannot be had: {error}"
+            ) from None
+        data = b"".join(pieces)
+        if digest(data) != frame.digest:
+            raise BlockLostError(f"the block {location.path} of host {location.host} is damaged")
+        self.fetched_bytes += len(data)
+        return data
+
+    def open_at(self, uri: str, path: str, size: int, mtime_ns: int) -> IO[bytes]:
+        """Open an input file of the driver's host, shared by its block server; see `files`.
+
+        Raises:
+            OSError: While it is read: it has vanished or changed, or nobody answers.
+        """
+
+        def fetch(offset: int, length: int) -> bytes:
+            length = min(length, FRAME_BYTES)
+            try:
+                data = self._proxy(uri).fetch_input(path, size, mtime_ns, offset, length)
+            except (ValueError, TupleSpaceError, Pyro5.errors.PyroError) as error:
+                self._forget(uri)
+                raise OSError(f"{path} cannot be had from the driver's host: {error}") from None
+            self.distant_bytes += len(data)
+            return bytes(data)
+
+        return open_distant(fetch, size)
+
+    def _proxy(self, uri: str) -> GuardedProxy:
+        proxy = self._proxies.get(uri)
+        if proxy is None:
+            proxy = GuardedProxy(uri, self._key)
+            proxy.connect(_CONNECT_SECONDS)
+            proxy._pyroTimeout = _FETCH_SECONDS
+            self._proxies[uri] = proxy
+        return proxy
+
+    def _forget(self, uri: str) -> None:
+        proxy = self._proxies.pop(uri, None)
+        if proxy is not None:
+            proxy._pyroRelease()
+
+    def close(self) -> None:
+        """Close the connections to block servers."""
+        for uri in list(self._proxies):
+            self._forget(uri)
+
+
+class BlockServer:
+    """Hands out the blocks beneath one folder, in a thread of its own.
+
+    Args:
+        root: Nothing outside it is ever read. key: The cluster key. address: To bind.
+    """
+
+    def __init__(self, root: Path, key: Key, address: str = "127.0.0.1") -> None:
+        self._daemon = GuardedDaemon(key, address)
+        self._blocks = _Blocks(root)
+        self.uri = str(self._daemon.register(self._blocks, _OBJECT_NAME))
+        self._thread = threading.Thread(target=self._daemon.serve, name="blocks", daemon=True)
+        self._thread.start()
+
+    def share(self, paths: Iterable[str]) -> None:
+        """Hand out these input files too."""
+        self._blocks.inputs.update(paths)
+
+    def stop(self) -> None:
+        """Close it and its connections."""
+        self._daemon.stop()
+        self._thread.join()
+
+
+class _Blocks:
+    """What a block server's clients see."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self.inputs: set[str] = set()
+
+    @Pyro5.api.expose  # type: ignore[untyped-decorator]
+    def fetch_input(self, path: str, size: int, mtime_ns: int, offset: int, length: int) -> Any:
+        """Return bytes of a shared input file, if it still is what the driver saw.
+
+        Raises:
+            ValueError: The file is not shared. OSError: It has changed or cannot be read.
+        """
+        if path not in self.inputs or not 0 <= length <= FRAME_BYTES:
+            raise ValueError(f"{path} is no input file of a job here")
+        with open(path, "rb") as opened:
+            status = os.fstat(opened.fileno())
+            if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+                raise OSError(f"{path} has changed since the job was planned")
+            opened.seek(offset)
+            return opened.read(length)
+
+    @Pyro5.api.expose  # type: ignore[untyped-decorator]
+    def fetch(self, path: str, offset: int, length: int) -> Any:
+        """Return bytes of a block file.
+
+        Raises:
+            ValueError: The path is not one of ours. OSError: It cannot be read.
+        """
+        file = Path(path).resolve()
+        if not file.is_relative_to(self._root) or not 0 <= length <= FRAME_BYTES:
+            raise ValueError(f"{path} is no block of this server")
+        with open(file, "rb") as opened:
+            opened.seek(offset)
+            return opened.read(length)

@@ -1,0 +1,138 @@
+"""The agent's side of one worker process: starting it, feeding it, burying it.
+
+::
+
+    starting --ready--> idle --group--> busy --answers--> idle
+        |                                 |
+        '------- dies -------- dies ------'--> dead: its tasks go back or are answered DIED
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from tuplespace.wire import pack, unpack
+from workers.worker import Assignment
+
+_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[1]
+# The agent's folder must not be searched for modules: the user's own travel with the job.
+_BOOT: Final = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.insert(0, sys.argv[2]); "
+    "from workers.worker import main; main(int(sys.argv[1]))"
+)
+
+#: A longer line of output is cut in pieces.
+_LINE_BYTES: Final = 16 * 1024
+
+
+class WorkerDiedError(Exception):
+    """The worker process has ended; the message says how."""
+
+
+class Child:
+    """One worker process. For one thread, but for `kill`.
+
+    Args:
+        assignment: What to tell it. relay: Told (pid, line) of all that user code prints.
+    """
+
+    def __init__(self, assignment: Assignment, relay: Callable[[int, str], None]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(_PACKAGE_ROOT)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, so that a task's children end with it
+            )
+        self.pid = self._process.pid
+        self._pipe = Connection(ours.detach())
+        self._printer = threading.Thread(
+            target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
+        )
+        self._printer.start()
+        threading.Thread(target=self._bury_group, name=f"death-{self.pid}", daemon=True).start()
+        with suppress(OSError):  # it has ended already, as `wait_ready` will say
+            self._pipe.send_bytes(pack(tuple(assignment)))
+
+    def _relay(self, relay: Callable[[int, str], None]) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with stream:
+            while line := stream.readline(_LINE_BYTES):
+                relay(self.pid, line.decode(errors="replace").rstrip("\n"))
+
+    def _bury_group(self) -> None:
+        # What a task has forked holds the worker's end of the pipe open: it must go too, or
+        # nobody would learn of the worker's death.
+        self._process.wait()
+        self.kill()
+
+    def wait_ready(self) -> None:
+        """Wait until it has imported what it needs.
+
+        Raises:
+            WorkerDiedError: It ended instead.
+        """
+        self._receive()
+
+    def send(self, group: tuple[Any, ...]) -> None:
+        """Give it a group of (ticket, task tuple).
+
+        Raises:
+            WorkerDiedError: It has ended.
+        """
+        try:
+            self._pipe.send_bytes(pack(group))
+        except OSError:
+            raise WorkerDiedError(self._epitaph()) from None
+
+    def receive(self) -> Any:
+        """Wait for its next answers: (ticket, status, seconds, result tuple) each.
+
+        Raises:
+            WorkerDiedError: It has ended.
+        """
+        return unpack(self._receive())
+
+    def _receive(self) -> bytes:
+        try:
+            return self._pipe.recv_bytes()
+        except (OSError, EOFError):
+            raise WorkerDiedError(self._epitaph()) from None
+
+    def _epitaph(self) -> str:
+        """Bury the process and say how it ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # its pipe has closed: it is ending
+        self.kill()
+        status = self._process.wait()
+        if status < 0:
+            with suppress(ValueError):
+                return f"killed by {signal.Signals(-status).name}"
+            return f"killed by signal {-status}"
+        return f"exited with status {status}"
+
+    def kill(self) -> None:
+        """End it and whatever it has started; for any thread."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def bury(self) -> None:
+        """Kill it and free what it held."""
+        self.kill()
+        self._process.wait()
+        self._printer.join(1.0)
+        self._pipe.close()

@@ -1,0 +1,29 @@
+"""Running an agent as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+
+from workers.agent import DRAIN_SECONDS, Agent
+
+
+def serve(
+    uri: str | None = None, processes: int | None = None, *, key_file: str | None = None,
+    work_dir: str | None = None, host: str | None = None,
+    announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
+) -> None:  # fmt: skip
+    """Run an agent in the main thread until SIGTERM or SIGINT; see `Agent`.
+
+    Raises:
+        AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
+    """
+    agent = Agent(
+        uri, processes, key_file=key_file, work_dir=work_dir, host=host, announce=announce,
+        drain=drain,
+    )  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A thread, because a handler must not take locks that the main thread may hold.
+        signal.signal(number, lambda *_: threading.Thread(target=agent.stop).start())
+    agent.run()

@@ -1,0 +1,207 @@
+"""The shelf: claimed tasks between the claimer, the feeders and the clerk of one agent.
+
+::
+
+    claimed --add--> waiting --next_group--> running --done--> answered --forget--> gone
+                      |   ^                     |
+         overdue, clear   '---- retry_alone ----'
+                      v
+                 given back
+
+How much to claim: what the workers can start now, and at most PREFETCH_SECONDS of work more for
+each, once a task of the phase has shown how long they take. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tuplespace.interface import Claim
+
+#: Work a worker may have waiting, in seconds and in tasks.
+PREFETCH_SECONDS: Final = 0.2
+PREFETCH_TASKS: Final = 512
+#: Work handed to a worker at once, in seconds and in tasks.
+GROUP_SECONDS: Final = 0.002
+GROUP_TASKS: Final = 64
+#: A task that has waited this long was prefetched in error; others may be idle.
+OVERDUE_SECONDS: Final = 0.5
+#: The weight of the newest duration in the running mean.
+_WEIGHT: Final = 0.2
+
+
+class Errand:
+    """A claimed task and what becomes of it here."""
+
+    __slots__ = ("alone", "claim", "phase", "since", "value")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.value: Any = claim.tuple
+        self.phase = (self.value[1], self.value[2])
+        self.since = time.monotonic()
+        self.alone = False
+
+
+class Shelf:
+    """What one agent has claimed. Thread-safe.
+
+    Args:
+        workers: How many processes it feeds.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._changed = threading.Condition()
+        self._waiting: deque[Errand] = deque()
+        self._running: set[Errand] = set()
+        self._answered: set[Errand] = set()
+        self._means: dict[tuple[str, str], float] = {}
+        self._phase: tuple[str, str] | None = None
+        self._idle = 0
+        self._closed = False
+
+    def wait_for_room(self) -> int:
+        """Wait until more tasks are wanted and return how many; 0: closed."""
+        with self._changed:
+            while not self._closed:
+                room = self._room()
+                if room > 0:
+                    return room
+                self._changed.wait()
+            return 0
+
+    def _room(self) -> int:
+        room = self._idle - len(self._waiting)
+        mean = self._means.get(self._phase) if self._phase else None
+        if mean is not None:
+            ahead = int(min(PREFETCH_TASKS, PREFETCH_SECONDS / max(mean, 1e-6)))
+            # In large steps: a claim of one task costs as much as one of a hundred.
+            more = self._workers * ahead - len(self._waiting)
+            if more > self._workers * ahead // 2:
+                room = max(room, more)
+        return room
+
+    def add(self, errands: list[Errand]) -> list[Errand]:
+        """Put claimed tasks on the shelf; return those to give back at once.
+
+        Of a phase nobody knows yet, each worker gets one.
+        """
+        with self._changed:
+            surplus: list[Errand] = []
+            room = max(1, self._idle - len(self._waiting))
+            for errand in errands:
+                self._phase = errand.phase
+                if errand.phase in self._means:
+                    self._waiting.append(errand)
+                elif room > 0:
+                    room -= 1
+                    self._waiting.append(errand)
+                else:
+                    surplus.append(errand)
+            if self._closed:
+                surplus, self._waiting = [*surplus, *self._waiting], deque()
+            self._changed.notify_all()
+            return surplus
+
+    def next_group(self) -> list[Errand] | None:
+        """Wait for tasks and return those to send to one worker together; None: closed."""
+        with self._changed:
+            self._idle += 1
+            self._changed.notify_all()
+            try:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+            finally:
+                self._idle -= 1
+            if self._closed:
+                return None
+            group = [self._waiting.popleft()]
+            if not group[0].alone:
+                mean = self._means.get(group[0].phase, GROUP_SECONDS)
+                size = min(GROUP_TASKS, int(GROUP_SECONDS / max(mean, 1e-6)))
+                size = min(size, 1 + len(self._waiting) // self._workers)
+                while len(group) < size and self._waiting and not self._waiting[0].alone:
+                    group.append(self._waiting.popleft())
+            self._running.update(group)
+            self._changed.notify_all()
+            return group
+
+    def done(self, errand: Errand, seconds: float | None) -> None:
+        """Note that a worker has answered after so many seconds of work; None: it died of it."""
+        with self._changed:
+            self._running.discard(errand)
+            self._answered.add(errand)
+            if seconds is not None:
+                self._learn(errand.phase, seconds)
+            self._changed.notify_all()
+
+    def _learn(self, phase: tuple[str, str], seconds: float) -> None:
+        mean = self._means.get(phase)
+        if mean is None:
+            if len(self._means) > 100:
+                self._means.clear()
+            mean = seconds
+        self._means[phase] = mean + _WEIGHT * (seconds - mean)
+
+    def retry_alone(self, errands: list[Errand]) -> None:
+        """Put tasks back of which one has ended its worker, each to be run by itself."""
+        with self._changed:
+            for errand in reversed(errands):
+                errand.alone = True
+                self._running.discard(errand)
+                self._waiting.appendleft(errand)
+            self._changed.notify_all()
+
+    def drop(self, errands: list[Errand]) -> None:
+        """Forget running tasks that end with their worker; their claims end with the session."""
+        with self._changed:
+            self._running.difference_update(errands)
+            self._changed.notify_all()
+
+    def lose(self, errand: Errand) -> None:
+        """Note that the claim has ended: do not start it; if it runs, its result is refused."""
+        with self._changed:
+            if errand in self._waiting:
+                self._waiting.remove(errand)
+
+    def forget(self, errands: Iterable[Errand]) -> None:
+        """Forget tasks whose results have been confirmed."""
+        with self._changed:
+            self._answered.difference_update(errands)
+            self._changed.notify_all()
+
+    def held(self) -> list[Errand]:
+        """Return all whose claims must be renewed."""
+        with self._changed:
+            return [*self._waiting, *self._running, *self._answered]
+
+    def overdue(self) -> list[Errand]:
+        """Take off and return the tasks that have waited too long while the workers are busy."""
+        with self._changed:
+            limit = time.monotonic() - OVERDUE_SECONDS
+            late = {e for e in self._waiting if e.since < limit and not e.alone}
+            if late:
+                self._waiting = deque(e for e in self._waiting if e not in late)
+            return list(late)
+
+    def clear(self) -> list[Errand]:
+        """Take off and return all that waits."""
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+            return waiting
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing runs; False if it still does after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def close(self) -> None:
+        """Make everybody who waits return."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,175 @@
+"""Tasks and outcomes, and the shape of the tuples that carry them: here and nowhere else.
+
+::
+
+    ("job", job, description)                                            leased, the driver's
+    ("task", job, phase, number, runtime, affinity, payload)             driver -> agent
+    ("result", job, phase, number, outcome)                              agent -> driver
+    ("worker", name, host, runtime, slots)                               leased, the agent's
+
+    task   ready --claim--> claimed --confirm with its result--> gone
+             ^                |
+             '--- release, lease ends, agent gone ---'
+
+`payload` and `outcome` are sealed with the cluster key, bound to job, phase and number, and
+checked before anything in them is unpickled. What if the agent dies with the task claimed? The
+space gives it to another. After the confirm? The result is written, in the same step.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, NamedTuple
+
+from tuplespace.errors import InvalidTupleError
+from tuplespace.security import Key
+from tuplespace.wire import pack, unpack
+from workers.blocks import Frame, Location
+
+#: A task that any agent may run has this affinity.
+ANYWHERE: Final = ""
+#: What may travel in a tuple; more travels as a block.
+INLINE_BYTES: Final = 256 * 1024
+
+#: How an attempt ended.
+OK: Final = "ok"  # the function returned
+ERROR: Final = "error"  # it raised, or could not be loaded
+DIED: Final = "died"  # its worker process ended
+LOST: Final = "lost"  # blocks it was to read are gone
+REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
+
+
+def this_runtime() -> str:
+    """Return what a pickled function needs: implementation and minor version."""
+    return f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Parcel(NamedTuple):
+    """Bytes on their way: here, or in a block.
+
+    Attributes:
+        content: The bytes, None if they are in the block.
+        location: The block file. frame: Its frame.
+    """
+
+    content: bytes | None
+    location: Location | None = None
+    frame: Frame | None = None
+
+    @classmethod
+    def from_plain(cls, fields: Any) -> Parcel:
+        """Rebuild a parcel from what it is on the wire: nested tuples."""
+        content, location, frame = fields
+        return cls(content, location and Location(*location), frame and Frame(*frame))
+
+
+class Task(NamedTuple):
+    """One attempt of one unit of work.
+
+    Attributes:
+        job: The job's id. phase: Its phase, such as "map". number: Its number in the phase.
+        runtime: See `this_runtime`. affinity: The name of a worker or host, or ANYWHERE.
+        attempt: 0, 1, ... function: What to call, pickled. argument: Its argument, pickled.
+        bundle: The modules it needs (see `bundles`), packed; None: none.
+    """
+
+    job: str
+    phase: str
+    number: int
+    runtime: str
+    affinity: str
+    attempt: int
+    function: Parcel
+    argument: Parcel
+    bundle: Parcel | None = None
+
+    def to_tuple(self, key: Key) -> tuple[Any, ...]:
+        """Return the tuple that carries the task."""
+        body = pack((self.attempt, *map(_plain, (self.function, self.argument, self.bundle))))
+        payload = key.seal(_context("task", self), body)
+        return ("task", *self[:5], payload)
+
+    @classmethod
+    def from_tuple(cls, value: Any, key: Key) -> Task:
+        """Return the task in a tuple.
+
+        Raises:
+            AuthenticationError: It was not sealed with this key for this job and number.
+            InvalidTupleError: It is no task.
+        """
+        try:
+            _, *head, payload = value
+            body = key.unseal(_context("task", head), payload)
+            attempt, function, argument, bundle = unpack(body)
+            return cls(
+                *head, attempt, Parcel.from_plain(function), Parcel.from_plain(argument),
+                bundle and Parcel.from_plain(bundle),
+            )  # fmt: skip
+        except (ValueError, TypeError) as error:
+            raise InvalidTupleError(f"no task: {error}") from None
+
+
+class Outcome(NamedTuple):
+    """How one attempt of a task ended: a value, never an exception.
+
+    Attributes:
+        job, phase, number, attempt: The task's.
+        status: OK, ERROR, DIED, LOST or REFUSED.
+        worker: Who ran it, as "host/pid". pid: Of the process that did. seconds: How long.
+        value: What the function returned, pickled; None unless OK.
+        details: Plain facts about a failure: message, traceback, and what the exception's own
+            `outcome_details` add.
+    """
+
+    job: str
+    phase: str
+    number: int
+    attempt: int
+    status: str
+    worker: str
+    pid: int
+    seconds: float
+    value: Parcel | None = None
+    details: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+    def to_tuple(self, key: Key) -> tuple[Any, ...]:
+        """Return the tuple that carries the outcome."""
+        body = pack(
+            (self.attempt, self.status, self.worker, self.pid, self.seconds, _plain(self.value),
+             self.details)
+        )  # fmt: skip
+        return ("result", *self[:3], key.seal(_context("result", self), body))
+
+    @classmethod
+    def from_tuple(cls, value: Any, key: Key) -> Outcome:
+        """Return the outcome in a tuple.
+
+        Raises:
+            AuthenticationError: It was not sealed with this key for this job and number.
+            InvalidTupleError: It is no result.
+        """
+        try:
+            _, job, phase, number, sealed = value
+            body = key.unseal(_context("result", (job, phase, number)), sealed)
+            attempt, status, worker, pid, seconds, parcel, details = unpack(body)
+            return cls(
+                job, phase, number, attempt, status, worker, pid, seconds,
+                parcel and Parcel.from_plain(parcel), details,
+            )  # fmt: skip
+        except (ValueError, TypeError) as error:
+            raise InvalidTupleError(f"no result: {error}") from None
+
+
+def _plain(parcel: Parcel | None) -> Any:
+    """Return a parcel as tuples of plain data."""
+    if parcel is None:
+        return None
+    return (
+        parcel.content,
+        parcel.location and tuple(parcel.location),
+        parcel.frame and tuple(parcel.frame),
+    )
+
+
+def _context(kind: str, head: Any) -> str:
+    return f"{kind}|{head[0]}|{head[1]}|{head[2]}"

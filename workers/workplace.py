@@ -1,0 +1,72 @@
+"""Workplace: what a running task may use of the process and host it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from tuplespace.pickles import dump_data
+from tuplespace.security import Key
+from workers.blocks import BlockReader, BlockWriter, Frame, Location
+from workers.task import INLINE_BYTES, Parcel
+
+
+class Workplace:
+    """Given to every task's function beside its argument.
+
+    Attributes:
+        name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
+
+    Args:
+        root: The folder of blocks of this space. uri: This host's block server.
+    """
+
+    def __init__(self, name: str, host: str, root: Path, uri: str, key: Key) -> None:
+        self.name, self.host = name, host
+        self.reader = BlockReader(host, key)
+        self._root, self._uri = root, uri
+
+    def block_file(self, job: str, name: str) -> BlockWriter:
+        """Return a writer of one new block file of a job."""
+        return BlockWriter(self._root / job, name)
+
+    def location(self, path: Path) -> Location:
+        """Return where others find a block file of this host."""
+        return Location(self.host, str(path), self._uri)
+
+    def send(self, job: str, name: str, value: object) -> Parcel:
+        """Return a value as a parcel: pickled, in a block of its own if it is big."""
+        return self.send_bytes(job, name, dump_data(value))
+
+    def send_bytes(self, job: str, name: str, data: bytes) -> Parcel:
+        """Return bytes as a parcel, in a block of its own if they are big."""
+        if len(data) <= INLINE_BYTES:
+            return Parcel(data)
+        with self.block_file(job, name) as file:
+            frame = file.write(data)
+        return Parcel(None, self.location(file.path), frame)
+
+    def receive(self, parcel: Parcel) -> bytes:
+        """Return the bytes of a parcel.
+
+        Raises:
+            BlockLostError: Its block cannot be had.
+        """
+        if parcel.content is not None:
+            return parcel.content
+        assert parcel.location is not None
+        assert parcel.frame is not None
+        return self.reader.read(parcel.location, [parcel.frame])[0]
+
+    def open_at(self, uri: str, path: str, size: int, mtime_ns: int) -> IO[bytes]:
+        """Open an input file of the host whose block server this is; see `files`."""
+        return self.reader.open_at(uri, path, size, mtime_ns)
+
+    def distant_bytes(self) -> int:
+        """Return how many bytes of input files came from other hosts so far."""
+        return self.reader.distant_bytes
+
+    def read(self, location: Location, frames: Iterable[Frame]) -> list[bytes]:
+        """See `BlockReader.read`."""
+        return self.reader.read(location, frames)
