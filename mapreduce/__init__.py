@@ -1,0 +1,40 @@
+"""MapReduce on a tuple space: lambdas in, results out, whatever dies on the way.
+
+>>> job = MapReduceJob(data=["a rose", "is a rose"], reduce=sum_values, reduce_tasks=1)
+>>> job.map = each(lambda line: [(word, 1) for word in line.split()])
+>>> job.run_sequential()
+[[('a', 2), ('rose', 2), ('is', 1)]]
+"""
+
+from mapreduce.driver import JobRun, Progress, Report
+from mapreduce.errors import (
+    InputError,
+    InvalidJobError,
+    InvalidPairsError,
+    JobCancelledError,
+    JobFailedError,
+    MapReduceError,
+    NoWorkersError,
+    PartitionError,
+    RecordFailedError,
+    UnstableKeyError,
+)
+from mapreduce.grouping import by_key, each
+from mapreduce.job import MapReduceJob
+from mapreduce.partition import hash_partition, stable_hash
+from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
+from mapreduce.splits import Split
+from mapreduce.textfiles import TextFiles
+
+__all__ = [
+    # The job
+    "JobRun", "MapReduceJob", "Progress", "Report",
+    # Its data
+    "Split", "TextFiles",
+    # Its functions
+    "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
+    "stable_hash", "sum_values", "top",
+    # Errors
+    "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
+    "MapReduceError", "NoWorkersError", "PartitionError", "RecordFailedError", "UnstableKeyError",
+]  # fmt: skip

@@ -1,0 +1,284 @@
+"""The driver: carries a plan's orders to an engine and outcomes back, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mapreduce.engine.interface import Engine
+from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
+from mapreduce.plan import MAP, Order, Plan
+from mapreduce.splits import PlannedSplit
+from tuplespace.pickles import dump, dump_data, load
+from workers.errors import BlockLostError
+from workers.task import ANYWHERE, LOST, OK, Outcome, Parcel, Task, this_runtime
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 0.5
+#: When a job that no worker serves says so.
+_NOTICE_SECONDS: Final = 3.0
+_CANCEL_SECONDS: Final = 8.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job's workers need, pickled once.
+
+    Attributes:
+        map, reduce: The phases' functions, pickled. bundle: The user's modules, packed; None: none.
+    """
+
+    map: bytes
+    reduce: bytes
+    bundle: bytes | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        map_done, map_total, reduce_done, reduce_total: Tasks. attempts_failed: Attempts that did
+            not end well. notice: Why nothing may be happening; empty if all is well.
+    """
+
+    map_done: int = 0
+    map_total: int = 0
+    reduce_done: int = 0
+    reduce_total: int = 0
+    attempts_failed: int = 0
+    notice: str = ""
+
+
+@dataclass
+class Report:
+    """What a job took.
+
+    Attributes:
+        seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
+        pairs, shuffle_bytes: Between map and reduce.
+        distant_bytes: Input that workers read through the driver's host, not from their own disk.
+    """
+
+    seconds: float = 0.0
+    tasks_by_worker: Counter[str] = field(default_factory=Counter)
+    pairs: int = 0
+    shuffle_bytes: int = 0
+    distant_bytes: int = 0
+
+
+class JobRun:
+    """A job on its way; made by `MapReduceJob.submit`.
+
+    Attributes:
+        id: The job's id. report: What it took, so far. counters: The user's own.
+    """
+
+    def __init__(
+        self, id: str, engine: Callable[[], Engine], splits: Sequence[PlannedSplit], work: Work,
+        plan: Plan, description: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.report = Report()
+        self.counters: Counter[str] = Counter()
+        self._splits, self._work, self._plan = splits, work, plan
+        self._description = description
+        self._notice = ""
+        self._values: list[Any] = []
+        self._error: BaseException | None = None
+        self._cancelled = threading.Event()
+        self._ended = threading.Event()
+        self._started = time.monotonic()
+        self._noticed_at = self._started + _NOTICE_SECONDS
+        self._thread = threading.Thread(
+            target=self._run, args=(engine,), name=f"driver-{id}", daemon=True
+        )
+        self._thread.start()
+
+    # -- for the user
+
+    def progress(self) -> Progress:
+        """Return how far it is; never blocks."""
+        plan = self._plan
+        return Progress(
+            sum(output is not None for output in plan.outputs), len(plan.outputs),
+            sum(result is not None for result in plan.results), len(plan.results),
+            plan.failed_attempts, self._notice,
+        )  # fmt: skip
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, well or not; False if it has not within `timeout` seconds."""
+        return self._ended.wait(timeout)
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """Wait for and return the R reduce results.
+
+        Raises:
+            TimeoutError: Not within `timeout` seconds; the job goes on.
+            JobFailedError: It failed. JobCancelledError: It was cancelled.
+            NoWorkersError: No worker can serve it.
+            TupleSpaceError: The space was lost.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s; it goes on")
+        if self._error is not None:
+            raise self._error
+        return self._values
+
+    def iter_results(self) -> Iterator[Any]:
+        """Yield the R reduce results in order, once the job has ended."""
+        yield from self.result()
+
+    def cancel(self) -> None:
+        """End the job and remove its tasks and blocks; returns when that is done.
+
+        If the space does not answer, returns within 10 s all the same; the agents then clear up
+        when the job's lease has ended.
+        """
+        self._cancelled.set()
+        if not self._ended.wait(_CANCEL_SECONDS):
+            self._error = JobCancelledError(f"job {self.id} was cancelled while its space was away")
+            self._ended.set()
+
+    # -- the thread
+
+    def _run(self, make_engine: Callable[[], Engine]) -> None:
+        try:
+            engine = make_engine()
+            try:
+                engine.open(self.id, self._description)
+                self._drive(engine)
+            finally:
+                engine.close()
+        except BaseException as error:  # noqa: BLE001  # it is raised in whoever asks for the result
+            self._error = error
+        finally:
+            self.report.seconds = time.monotonic() - self._started
+            self._ended.set()
+
+    def _drive(self, engine: Engine) -> None:
+        functions = {
+            "map": engine.send("map-function", self._work.map),
+            "reduce": engine.send("reduce-function", self._work.reduce),
+        }
+        packed = self._work.bundle
+        bundle = None if packed is None else engine.send("modules", packed)
+
+        home = engine.share({path for split in self._splits for path in split.files})
+
+        def task_of(order: Order) -> Task:
+            argument, affinity = self._argument(order, home)
+            if self._cancelled.is_set():
+                raise self._cancellation()
+            return Task(
+                self.id, order.phase, order.number, this_runtime(), affinity, order.attempt,
+                functions[order.phase],
+                engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
+            )  # fmt: skip
+
+        engine.write(map(task_of, self._plan.start()))
+        while True:
+            while not self._plan.done:
+                for outcome in self._next_outcomes(engine):
+                    engine.write(map(task_of, self._take_in(outcome, engine)))
+            lost = self._fetch(engine)
+            if not lost:
+                return
+            for outcome in lost:
+                engine.write(map(task_of, self._plan.revoke(outcome)))
+
+    def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
+        if order.phase == MAP:
+            split = self._splits[order.number].at_home(home)
+            try:
+                return dump(split), split.affinity or ANYWHERE
+            except Exception as error:
+                raise InvalidJobError(
+                    f"split {order.number} cannot be pickled ({split.describe()}): {error}"
+                ) from error
+        return dump_data(order.sources), ANYWHERE
+
+    def _next_outcomes(self, engine: Engine) -> list[Outcome]:
+        outcomes = engine.outcomes(_POLL_SECONDS)
+        if self._cancelled.is_set():
+            raise self._cancellation()
+        if outcomes:
+            self._notice = ""
+            self._noticed_at = time.monotonic() + _NOTICE_SECONDS
+        elif time.monotonic() >= self._noticed_at:
+            self._noticed_at = time.monotonic() + _NOTICE_SECONDS
+            self._look_for_workers(engine)
+        return outcomes
+
+    def _cancellation(self) -> JobCancelledError:
+        return JobCancelledError(f"job {self.id} was cancelled")
+
+    def _look_for_workers(self, engine: Engine) -> None:
+        """Say why nothing happens, if it is for want of workers."""
+        wanted, runtimes = this_runtime(), engine.runtimes()
+        if wanted in runtimes:
+            self._notice = ""
+        elif runtimes:
+            raise NoWorkersError(
+                f"no worker can run this job: it needs {wanted}, as this driver is, and the "
+                f"workers are {', '.join(sorted(runtimes))}; start a worker with the same Python, "
+                "or the driver with theirs"
+            )
+        elif not self._notice:
+            self._notice = "no workers yet; start some with `invoke worker`"
+            logger.warning("job %s waits: %s", self.id, self._notice)
+
+    def _take_in(self, outcome: Outcome, engine: Engine) -> list[Order]:
+        output = None
+        if outcome.status == OK:
+            self.report.tasks_by_worker[outcome.worker] += 1
+            if outcome.phase == MAP:
+                try:
+                    output = load(engine.receive(_parcel(outcome)))
+                except BlockLostError as error:
+                    outcome = outcome._replace(status=LOST, details={"message": str(error)})
+        else:
+            logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
+                        outcome.status, outcome.details.get("message"))  # fmt: skip
+        orders = self._plan.decide(outcome, output)
+        if self._plan.failure is not None:
+            raise _job_failed(self._plan.failure)
+        return orders
+
+    def _fetch(self, engine: Engine) -> list[Outcome]:
+        """Fetch the results; return those whose blocks are gone."""
+        values, lost = [], []
+        for outcome in self._plan.results:
+            assert outcome is not None
+            try:
+                values.append(load(engine.receive(_parcel(outcome))))
+            except BlockLostError:
+                lost.append(outcome)
+        if not lost:
+            outputs = [output for output in self._plan.outputs if output is not None]
+            self.report.pairs = sum(output.pairs for output in outputs)
+            self.report.shuffle_bytes = sum(output.size for output in outputs)
+            self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
+            self._values = values
+        return lost
+
+
+def _parcel(outcome: Outcome) -> Parcel:
+    assert outcome.value is not None
+    return outcome.value
+
+
+def _job_failed(outcome: Outcome) -> JobFailedError:
+    details = outcome.details
+    return JobFailedError(
+        f"{outcome.phase} {outcome.number} failed on {outcome.worker}: "
+        f"{details.get('message', outcome.status)}",
+        details.get("traceback", ""), details.get("record"), details.get("where"),
+        outcome.phase, outcome.number,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""A private cluster for one job: a space server on loopback and an agent, gone with the job.
+
+Real processes, started by command, so that it works from scripts without a main guard, from
+standard input and from notebooks. They hold the other end of a pipe of ours: however we end, they
+do too, and the agent removes the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from mapreduce.engine.space import SpaceEngine
+from mapreduce.errors import NoWorkersError
+from tuplespace.client import connect
+from tuplespace.security import make_key
+
+_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+# Neither the folder we run in nor the user's script is searched for these modules.
+_BOOT: Final = (
+    "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
+    "sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
+)
+_END_SECONDS: Final = 10.0
+
+
+class EmbeddedEngine(SpaceEngine):
+    """Runs one job on processes of its own.
+
+    Args:
+        processes: How many workers an agent feeds; None: one a core. agents: How many agents.
+
+    Raises:
+        NoWorkersError: The processes could not be started.
+    """
+
+    def __init__(self, processes: int | None = None, agents: int = 1) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="tuplemill-run-"))
+        self._processes: list[subprocess.Popen[str]] = []
+        try:
+            key_file = str(self._folder / "cluster.key")
+            self.work_dir = self._folder / "work"
+            work_dir = str(self.work_dir)
+            make_key(key_file)
+            server = self._spawn("tuplespace", "--port", "0", "--key-file", key_file)
+            assert server.stdout is not None
+            uri = server.stdout.readline().strip()
+            if not uri:
+                raise NoWorkersError("the embedded space server did not start; see above")
+            options = ["--processes", str(processes)] if processes else []
+            for _ in range(agents):
+                self._spawn(
+                    "workers", "--space", uri, "--key-file", key_file, "--work-dir", work_dir,
+                    "--remove", str(self._folder), *options, output=None,
+                )  # fmt: skip
+            super().__init__(connect(uri, key_file=key_file), owned=True, work_dir=work_dir)
+        except BaseException:
+            self._end_processes()
+            raise
+
+    def _spawn(
+        self, module: str, *options: str, output: int | None = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                _BOOT.format(module),
+                str(_PACKAGE_ROOT),
+                "--embedded",
+                *options,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            text=True,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        self._processes.append(process)
+        return process
+
+    def share(self, paths: Collection[str]) -> str:
+        """See `Engine.share`: its workers are on this host."""
+        return ""
+
+    def close(self) -> None:
+        """See `Engine.close`; returns when every process has ended."""
+        super().close()
+        self._end_processes()
+
+    def _end_processes(self) -> None:
+        for process in reversed(self._processes):  # the agent before its space
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
+            process.kill()
+            process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,48 @@
+"""Engine: what a job's driver needs of whatever carries its tasks out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
+
+from workers.task import Outcome, Parcel, Task
+
+
+class Engine(Protocol):
+    """Carries out the tasks of one job."""
+
+    def open(self, job: str, description: dict[str, Any]) -> None:
+        """Begin the job of this id.
+
+        Raises:
+            TupleSpaceError: It cannot be begun.
+        """
+
+    def send(self, name: str, data: bytes) -> Parcel:
+        """Return bytes as something that a task can carry."""
+
+    def share(self, paths: Collection[str]) -> str:
+        """Let workers of other hosts read these files of this host.
+
+        Returns:
+            The URI of the block server that hands them out; empty: there is no need.
+        """
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        """Have these tasks run."""
+
+    def outcomes(self, timeout: float) -> list[Outcome]:
+        """Return the outcomes there are, waiting up to `timeout` seconds for the first."""
+
+    def receive(self, parcel: Parcel) -> bytes:
+        """Return the bytes a task has sent.
+
+        Raises:
+            BlockLostError: They are gone.
+        """
+
+    def runtimes(self) -> set[str]:
+        """Return the runtimes of the workers there are."""
+
+    def close(self) -> None:
+        """End the job: whatever is left of its tasks and blocks goes."""

@@ -1,0 +1,141 @@
+"""The default engine: tasks are tuples, agents claim them."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from tuplespace import errors
+from tuplespace.client import RemoteSpace
+from tuplespace.interface import Handle
+from workers.blocks import BlockServer, occupy, work_folder
+from workers.task import Outcome, Parcel, Task
+from workers.workplace import Workplace
+
+#: How long a job outlives a driver that is gone, and how often a live one says it is there.
+JOB_LEASE: Final = 600.0
+_RENEW_SECONDS: Final = 60.0
+_CLEAR_SECONDS: Final = 5.0
+_BATCH_TASKS: Final = 256
+_BATCH_BYTES: Final = 4 << 20
+_OUTCOMES: Final = 1000
+
+
+class SpaceEngine:
+    """Runs one job on the agents of a space.
+
+    Args:
+        space: The space; closed with the engine if `owned`. host: See `workers.Agent`.
+    """
+
+    def __init__(
+        self, space: RemoteSpace, *, owned: bool = False, work_dir: str | None = None,
+        host: str | None = None,
+    ) -> None:  # fmt: skip
+        self.space, self._owned = space, owned
+        self._host = host or socket.gethostname()
+        self._root = work_folder(work_dir) / space.space_id
+        self._occupied = occupy(self._root)
+        self._key = space.key
+        self._server: BlockServer | None = None
+        self._workplace = Workplace("driver", self._host, self._root, "", self._key)
+        self._job = ""
+        self._handle: Handle | None = None
+        self._closing = threading.Event()
+
+    @property
+    def uri(self) -> str:
+        """The space's."""
+        return self.space.uri
+
+    def open(self, job: str, description: dict[str, Any]) -> None:
+        """See `Engine.open`."""
+        self._job = job
+        self._handle = self.space.write(("job", job, description), lease=JOB_LEASE)
+        threading.Thread(target=self._renew, name=f"job-{job}", daemon=True).start()
+
+    def _renew(self) -> None:
+        assert self._handle is not None
+        while not self._closing.wait(_RENEW_SECONDS):
+            with suppress(errors.TupleSpaceError):
+                self._handle.renew(JOB_LEASE)
+
+    def send(self, name: str, data: bytes) -> Parcel:
+        """See `Engine.send`."""
+        parcel = self._workplace.send_bytes(self._job, name, data)
+        if parcel.location is None:
+            return parcel
+        return parcel._replace(location=parcel.location._replace(uri=self._serve().uri))
+
+    def _serve(self) -> BlockServer:
+        if self._server is None:
+            self._server = BlockServer(self._root, self._key, self.space.local_address)
+        return self._server
+
+    def share(self, paths: Collection[str]) -> str:
+        """See `Engine.share`."""
+        if not paths:
+            return ""
+        self._serve().share(paths)
+        return self._serve().uri
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        """See `Engine.write`."""
+        batch: list[Any] = []
+        size = 0
+        for task in tasks:
+            value = task.to_tuple(self._key)
+            batch.append(value)
+            size += len(value[-1])
+            if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
+                self.space.write_many(batch)
+                batch, size = [], 0
+        self.space.write_many(batch)
+
+    def outcomes(self, timeout: float) -> list[Outcome]:
+        """See `Engine.outcomes`."""
+        template = ("result", self._job, None, None, None)
+        try:
+            values = self.space.take_many(template, _OUTCOMES, timeout)
+        except errors.MatchTimeoutError:
+            return []
+        return [Outcome.from_tuple(value, self._key) for value in values]
+
+    def receive(self, parcel: Parcel) -> bytes:
+        """See `Engine.receive`."""
+        return self._workplace.receive(parcel)
+
+    def runtimes(self) -> set[str]:
+        """See `Engine.runtimes`."""
+        return {value[3] for value in self.space.read_all(("worker", *[None] * 4))}
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        # A space that is away must not keep a cancelled job's caller waiting.
+        clearing = threading.Thread(target=self._clear, name=f"clear-{self._job}", daemon=True)
+        clearing.start()
+        clearing.join(_CLEAR_SECONDS)
+        if self._server is not None:
+            self._server.stop()
+        self._workplace.reader.close()
+        shutil.rmtree(self._root / self._job, ignore_errors=True)
+        self._occupied.close()
+        if self._owned:
+            self.space.close()
+
+    def _clear(self) -> None:
+        """Remove the job's tuples: tasks first, so that nobody begins another."""
+        with suppress(errors.TupleSpaceError):
+            for template in (("task", self._job, *[None] * 5), ("result", self._job, *[None] * 3)):
+                with suppress(errors.MatchTimeoutError):
+                    while True:
+                        self.space.take_many(template, _OUTCOMES, timeout=0)
+            if self._handle is not None:
+                self._handle.cancel()  # the agents' sweep deletes the blocks

@@ -1,0 +1,149 @@
+"""What can go wrong in a MapReduce job.
+
+::
+
+    MapReduceError
+    ├── InvalidJobError (ValueError)      the job cannot run as it was filled in
+    ├── InvalidPairsError (TypeError)     map or combine returned something that is no pairs
+    ├── UnstableKeyError (TypeError)      a key without a hash that is the same on every machine
+    ├── PartitionError (ValueError)       a partitioner's answer is not in 0..R-1
+    ├── InputError                        a file is missing, has changed or is not such text
+    ├── RecordFailedError                 a user's function raised; .record, .position, .where, .kind
+    ├── JobFailedError                    the job is over; .remote_traceback and what it was about
+    ├── JobCancelledError                 somebody cancelled the job
+    └── NoWorkersError                    no worker serves this job
+
+All of them survive pickling: an error with fields hands every field to ``super().__init__``.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+from workers.errors import summary
+
+_RECORD_REPR_LIMIT = 200
+
+
+class MapReduceError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class InvalidJobError(MapReduceError, ValueError):
+    """The job cannot run as it was filled in: no map function, an M or R of 0, a str as data."""
+
+
+class InvalidPairsError(MapReduceError, TypeError):
+    """Map or combine returned something else than pairs or a mapping."""
+
+
+class UnstableKeyError(MapReduceError, TypeError):
+    """The key has no hash that is the same on every machine and agrees with equality."""
+
+
+class PartitionError(MapReduceError, ValueError):
+    """A partitioner returned no int, or one outside 0..R-1."""
+
+
+class InputError(MapReduceError):
+    """A file or pattern matches nothing, has vanished or changed, or is not text as promised."""
+
+
+class RecordFailedError(MapReduceError):
+    """A user's function raised on one record, key or pair; the cause is its exception.
+
+    Attributes:
+        record: The repr of the record (or key), cut to 200 characters.
+        position: Its 0-based number in the split, or among the keys of the partition; -1 if unknown.
+        where: Where it came from, such as ``access.log, line 31``; empty while unknown.
+        kind: ``record``, ``key`` or ``pair``.
+    """
+
+    def __init__(self, record: str, position: int, where: str = "", kind: str = "record") -> None:
+        super().__init__(record, position, where, kind)
+        self.record = record
+        self.position = position
+        self.where = where
+        self.kind = kind
+
+    @classmethod
+    def on(cls, record: object, position: int, kind: str = "record") -> RecordFailedError:
+        """Make the error for a record or key itself."""
+        return cls(shorten(record), position, kind=kind)
+
+    @property
+    def outcome_details(self) -> dict[str, object]:
+        """What an outcome tells of it, beside the traceback."""
+        cause = self.__cause__
+        message = summary(cause) if cause is not None else str(self)
+        return {"message": message, "record": self.record, "where": self.where}
+
+    def at(self, where: str) -> RecordFailedError:
+        """Return the same error with the place filled in; raise it ``from`` this one's cause."""
+        return RecordFailedError(self.record, self.position, where, self.kind)
+
+    def __str__(self) -> str:
+        place = self.where or (f"number {self.position}" if self.position >= 0 else "")
+        return f"failed on {self.kind} {self.record}" + (f" ({place})" if place else "")
+
+
+class JobFailedError(MapReduceError):
+    """The job failed for good, most often because a user's function raised.
+
+    Attributes:
+        message: What went wrong, in one line.
+        remote_traceback: The traceback as the worker saw it.
+        record: The repr of the record it failed on, if known. where: Where that came from.
+        phase: ``map`` or ``reduce``. number: The number of the task in its phase.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        remote_traceback: str = "",
+        record: str | None = None,
+        where: str | None = None,
+        phase: str = "",
+        number: int | None = None,
+    ) -> None:
+        super().__init__(message, remote_traceback, record, where, phase, number)
+        self.message = message
+        self.remote_traceback = remote_traceback
+        self.record = record
+        self.where = where
+        self.phase = phase
+        self.number = number
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.phase:
+            task = self.phase if self.number is None else f"{self.phase} {self.number}"
+            lines.append(f"  task:   {task}")
+        if self.record is not None:
+            lines.append(f"  record: {self.record}")
+        if self.where:
+            lines.append(f"  from:   {self.where}")
+        if self.remote_traceback:
+            lines.append(f"\nIn the worker:\n{self.remote_traceback.rstrip()}")
+        return "\n".join(lines)
+
+
+class JobCancelledError(MapReduceError):
+    """The job was cancelled before it had a result."""
+
+
+class NoWorkersError(MapReduceError):
+    """No worker serves this job; the message says why."""
+
+
+def shorten(value: object) -> str:
+    """Return the repr of anything, cut to 200 characters; a repr that fails does no harm."""
+    try:
+        # A huge str, the usual huge record, is cut before its repr doubles the memory.
+        text = repr(value[:_RECORD_REPR_LIMIT] if isinstance(value, (str, bytes)) else value)
+        cut = isinstance(value, (str, bytes)) and len(value) > _RECORD_REPR_LIMIT
+    except Exception:  # noqa: BLE001 - user code, and we are already reporting an error
+        text, cut = reprlib.repr(value), False
+    if cut or len(text) > _RECORD_REPR_LIMIT:
+        return text[: _RECORD_REPR_LIMIT - 3] + "..."
+    return text

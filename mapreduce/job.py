@@ -1,0 +1,199 @@
+"""MapReduceJob: what the user fills in and runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from itertools import islice
+from types import ModuleType
+from typing import Any
+
+from mapreduce.driver import JobRun, Work
+from mapreduce.engine.embedded import EmbeddedEngine
+from mapreduce.engine.interface import Engine
+from mapreduce.engine.space import SpaceEngine
+from mapreduce.errors import InvalidJobError
+from mapreduce.partition import hash_partition
+from mapreduce.phases import (
+    CombineFunction,
+    MapFunction,
+    Partitioner,
+    ReduceFunction,
+    same_reduction,
+)
+from mapreduce.plan import Plan
+from mapreduce.sequential import run_sequential
+from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
+from mapreduce.work import MapWork, ReduceWork
+from tuplespace.client import RemoteSpace, connect
+from tuplespace.pickles import dump
+from workers.modules import collect_modules, is_installed
+
+_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "memory",
+          "output")  # fmt: skip
+
+
+class MapReduceJob:
+    """A MapReduce job: data, functions, and how finely to divide it.
+
+    Attributes:
+        data: A list, an iterable, or `TextFiles`; elements that are `Split` s are the splits.
+        map: Gets one split's records, to go through once; returns pairs or a mapping.
+        reduce: Gets one partition's pairs, to go through once; its return value is the result.
+        combine: Gets one map task's pairs before they are partitioned; returns pairs. None: none.
+        partition: Gets a key and R; returns 0..R-1.
+        map_tasks: M; None: from the data. reduce_tasks: R; None: from the data.
+        retries: How often a task that raised is tried again.
+        modules: More of your own modules that the functions need, by name or themselves.
+
+    Source: Dean and Ghemawat, MapReduce (OSDI 2004), section 2; the attributes are those of the
+    Rinda article's MapReduceJob.
+
+    Examples:
+        >>> from mapreduce import each, sum_values
+        >>> job = MapReduceJob(data=["to be", "or not to be"])
+        >>> job.map = each(lambda line: [(word, 1) for word in line.split()])
+        >>> job.reduce = sum_values
+        >>> job.reduce_tasks = 1
+        >>> job.run_sequential()
+        [[('to', 2), ('be', 2), ('or', 1), ('not', 1)]]
+    """
+
+    def __init__(
+        self, data: Any = None, map: MapFunction | None = None,
+        reduce: ReduceFunction | None = None, combine: CombineFunction | None = None,
+        partition: Partitioner = hash_partition, map_tasks: int | None = None,
+        reduce_tasks: int | None = None, *, retries: int = 1,
+        modules: Iterable[str | ModuleType] = (), **options: Any,
+    ) -> None:  # fmt: skip
+        for name in options:
+            if name in _LATER:
+                raise InvalidJobError(f"the option {name} is not there yet")
+            raise TypeError(f"MapReduceJob has no option {name!r}")
+        self.data = data
+        self.map = map
+        self.reduce = reduce
+        self.combine = combine
+        self.partition = partition
+        self.map_tasks = map_tasks
+        self.reduce_tasks = reduce_tasks
+        self.retries = retries
+        self.modules = modules
+
+    def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
+        """Run the job and return the list of R reduce results; blocks until it has ended.
+
+        Interrupted (Ctrl-C), it cancels the job first.
+
+        Args:
+            space: A space from `tuplespace.connect`, its URI, or an engine; None: a space server
+                and one worker a core of this machine's own, for this job only.
+
+        Raises:
+            InvalidJobError: The job cannot run as it was filled in.
+            InputError: A file is missing or no text. JobFailedError: A task failed for good.
+            NoWorkersError: No worker can serve it. TupleSpaceError: No space, or it was lost.
+        """
+        run = self.submit(space)
+        try:
+            return run.result()
+        except BaseException:
+            run.cancel()
+            raise
+
+    def submit(self, space: RemoteSpace | str | Engine | None = None) -> JobRun:
+        """Start the job and return at once; see `run`.
+
+        Raises:
+            InvalidJobError, InputError: As `run`.
+        """
+        splits, reduce_tasks = self._plan()
+        map_function, reduce_function = self._functions()
+        plan = Plan(len(splits), reduce_tasks, self.retries)
+        work = self._pack(splits, map_function, reduce_function, reduce_tasks)
+        description = {"maps": len(splits), "reduces": reduce_tasks}
+        return JobRun(secrets.token_hex(6), _engine(space), splits, work, plan, description)
+
+    def run_sequential(self) -> list[Any]:
+        """Run the job in this process, one task after the other: for tests and debuggers.
+
+        Raises:
+            InvalidJobError, InputError: As `run`. RecordFailedError: A user's function raised.
+        """
+        splits, reduce_tasks = self._plan()
+        map_function, reduce_function = self._functions()
+        return run_sequential(
+            splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
+            partition=self.partition, reduce_tasks=reduce_tasks,
+        )  # fmt: skip
+
+    def _plan(self) -> tuple[list[PlannedSplit], int]:
+        if self.data is None:
+            raise InvalidJobError("the job has no data; set job.data")
+        splits = plan_splits(self.data, self.map_tasks)
+        if self.reduce_tasks is None:
+            return splits, default_reduce_tasks(splits)
+        if type(self.reduce_tasks) is not int or self.reduce_tasks < 1:
+            raise InvalidJobError(f"reduce_tasks (R) is an int >= 1, not {self.reduce_tasks!r}")
+        return splits, self.reduce_tasks
+
+    def _functions(self) -> tuple[MapFunction, ReduceFunction]:
+        if self.map is None or self.reduce is None:
+            missing = "map" if self.map is None else "reduce"
+            raise InvalidJobError(f"the job has no {missing} function; set job.{missing}")
+        for name in ("map", "reduce", "partition"):
+            if not callable(getattr(self, name)):
+                raise InvalidJobError(f"job.{name} is no function: {getattr(self, name)!r}")
+        if self.combine is not None and not callable(self.combine):
+            raise InvalidJobError(f"job.combine is no function: {self.combine!r}")
+        if type(self.retries) is not int or self.retries < 0:
+            raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
+        return self.map, self.reduce
+
+    def _pack(
+        self, splits: list[PlannedSplit], map_function: MapFunction,
+        reduce_function: ReduceFunction, reduce_tasks: int,
+    ) -> Work:  # fmt: skip
+        map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks)
+        reduce_work = ReduceWork(reduce_function, same_reduction(self.combine, reduce_function))
+        try:
+            pickled = dump(map_work), dump(reduce_work)
+        except Exception as error:
+            raise InvalidJobError(self._what_cannot_be_pickled(error)) from error
+        modules = [*self.modules, *_modules_of_records(splits)]
+        bundle = collect_modules(b"".join(pickled), modules)
+        return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
+
+    def _what_cannot_be_pickled(self, error: Exception) -> str:
+        for name in ("map", "combine", "partition", "reduce"):
+            try:
+                dump(getattr(self, name))
+            except Exception as reason:  # noqa: BLE001  # pickling raises whatever it likes
+                return (
+                    f"the {name} function cannot be sent to a worker: {reason}; it, or something it "
+                    "refers to, cannot be pickled: make such things (files, locks, connections) "
+                    "inside the function"
+                )
+        return f"the job's functions cannot be sent to a worker: {error}"
+
+
+def _modules_of_records(splits: list[PlannedSplit]) -> set[str]:
+    """Return the user's own modules that define the types of the first records."""
+    records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
+    names = {type(record).__module__ for record in islice(records, 100)}
+    return {name for name in names - {"__main__"} if not is_installed(name)}
+
+
+def _engine(space: RemoteSpace | str | Engine | None) -> Callable[[], Engine]:
+    if space is None:
+        return EmbeddedEngine
+    if isinstance(space, str):
+        return lambda: SpaceEngine(connect(space), owned=True)
+    if isinstance(space, RemoteSpace):
+        return lambda: SpaceEngine(space)
+    if all(hasattr(space, name) for name in ("open", "outcomes", "runtimes")):
+        return lambda: space
+    raise InvalidJobError(
+        f"a job runs on a space from tuplespace.connect(), on its URI, or, with nothing given, on "
+        f"workers of its own; no worker can reach {space!r}"
+    )

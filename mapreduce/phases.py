@@ -1,0 +1,142 @@
+"""What a worker does in a map task and in a reduce task: pure functions from pairs to pairs.
+
+::
+
+    records --map_split--> pairs --combine_pairs--> pairs --partition_pairs--> R columns
+    columns of all maps, one partition --reduce_columns--> the partition's result
+
+A partition's pairs travel as *columns*, a list of keys beside a list of values: they pickle twice
+as fast as a list of pairs. Order is kept everywhere: pairs come out as the map function made them,
+and reduce sees those of map 0 before those of map 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from mapreduce.errors import MapReduceError
+from mapreduce.pairs import Pair, as_pairs, failure_of
+from mapreduce.partition import check_partition, hash_partition, stable_hash
+from mapreduce.reductions import Reduction
+
+Columns = tuple[list[Any], list[Any]]
+"""The keys and the values of some pairs, in the order of the pairs."""
+
+MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
+CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]
+ReduceFunction = Callable[[Iterable[Pair]], Any]
+Partitioner = Callable[[Any, int], int]
+
+# So many keys keep their columns at hand; after combining, each key comes once anyway.
+_MEMO_LIMIT = 1 << 16
+
+
+def map_split(map_function: MapFunction, records: Any) -> Iterator[Pair]:
+    """Call the map function with the records of one split and return its pairs.
+
+    Raises:
+        InvalidPairsError: It returned neither an iterable nor a mapping.
+    """
+    return iter(as_pairs(map_function(records), map_function))
+
+
+def combine_pairs(combine: CombineFunction | None, pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Reduce the pairs of one map task before they travel; without a combine, hand them on.
+
+    Raises:
+        InvalidPairsError: Combine returned neither an iterable nor a mapping.
+    """
+    if combine is None:
+        return iter(pairs)
+    if isinstance(combine, Reduction):
+        return iter(combine.partials(pairs))
+    return iter(as_pairs(combine(pairs), combine))
+
+
+def partition_pairs(
+    pairs: Iterable[Pair],
+    partition: Partitioner,
+    R: int,  # noqa: N803 - R, as in the paper
+) -> list[Columns]:
+    """Deal the pairs out to R partitions, each with its pairs in their order of appearance.
+
+    Raises:
+        InvalidPairsError: One of the pairs is none.
+        UnstableKeyError: A key that ``hash_partition`` refuses, for every R.
+        PartitionError: The partitioner returned no int, or one outside 0..R-1.
+    """
+    columns: list[Columns] = [([], []) for _ in range(R)]
+    if partition is hash_partition:
+        _deal_by_hash(pairs, columns)
+    else:
+        _deal(pairs, partition, columns)
+    return columns
+
+
+def reduce_columns(
+    reduce: ReduceFunction, columns_in_map_order: Iterable[Columns], *, merged: bool = False
+) -> Any:
+    """Call reduce once, with all pairs of one partition as a one-pass iterable.
+
+    Args:
+        reduce: The reduce function.
+        columns_in_map_order: The partition's columns from map 0, map 1, and so on.
+        merged: Whether the pairs are partials of ``reduce`` itself; see ``same_reduction``.
+
+    Returns:
+        What reduce returned; a generator's items as a list, since it has to travel.
+    """
+    zipped = (zip(keys, values, strict=True) for keys, values in columns_in_map_order)
+    pairs = chain.from_iterable(zipped)
+    result = reduce.merge(pairs) if merged and isinstance(reduce, Reduction) else reduce(pairs)
+    return list(result) if isinstance(result, Iterator) else result
+
+
+def same_reduction(combine: object, reduce: object) -> bool:
+    """Say whether combine makes partials that reduce has to merge: one ready-made reduction."""
+    return isinstance(combine, Reduction) and combine == reduce
+
+
+class _ColumnsByKey(dict[Any, Columns]):
+    """The columns that each key belongs to; remembers a bounded number of keys."""
+
+    def __init__(self, columns: list[Columns]) -> None:
+        super().__init__()
+        self._columns = columns
+
+    def __missing__(self, key: Any) -> Columns:
+        found = self._columns[stable_hash(key) % len(self._columns)]
+        if len(self) < _MEMO_LIMIT:
+            self[key] = found
+        return found
+
+
+def _deal_by_hash(pairs: Iterable[Pair], columns: list[Columns]) -> None:
+    R = len(columns)  # noqa: N806 - R, as in the paper
+    by_key = _ColumnsByKey(columns)
+    for pair in pairs:
+        try:
+            key, value = pair
+            # A str is hashed sooner than looked up, unless it comes again and again. Of other
+            # keys, equal ones (1, True) share their columns, as they should.
+            keys, values = columns[stable_hash(key) % R] if type(key) is str else by_key[key]
+        except MapReduceError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise failure_of(pair) from error
+        keys.append(key)
+        values.append(value)
+
+
+def _deal(pairs: Iterable[Pair], partition: Partitioner, columns: list[Columns]) -> None:
+    R = len(columns)  # noqa: N806 - R, as in the paper
+    for pair in pairs:
+        try:
+            key, value = pair
+        except (TypeError, ValueError) as error:
+            raise failure_of(pair) from error
+        keys, values = columns[check_partition(partition(key, R), key, R)]
+        keys.append(key)
+        values.append(value)

@@ -1,0 +1,190 @@
+"""Plan: outcomes in, tasks to write out. No I/O, no clock, so that every crash is a list.
+
+::
+
+    task     issued --OK--> done                       the first outcome wins, later ones are dropped
+               ^ |  --ERROR--> issued again, RETRIES times, then the job fails
+               | |  --DIED---> issued again, DEATHS times in all, then the job fails
+               | '--LOST (reduce)--> waits; the maps whose blocks are gone are voided, LOSSES times
+               |                     each, then the job fails: nobody can reach where they run
+               '--------- all maps done again -----------'
+
+    map      done --voided--> issued as a new attempt; its old outcomes no longer count
+
+What if a host dies after its maps are done? The first reduce to miss their blocks says which;
+just those maps run again, and the reduces that need them wait. A map that then gives other
+blocks than before was not deterministic: every reduce that read the old ones runs again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from mapreduce.shuffle import MapOutput, sources_of
+from workers.task import DIED, LOST, OK, REFUSED, Outcome
+
+MAP: Final = "map"
+REDUCE: Final = "reduce"
+#: How many attempts of one task may end with the death of their worker.
+DEATHS: Final = 4
+#: How often the output of one map may be gone when a reduce needs it.
+LOSSES: Final = 8
+
+
+class Order(NamedTuple):
+    """A task to write: an attempt at one map or reduce.
+
+    Attributes:
+        phase, number, attempt: Which. sources: What a reduce pulls; None for a map.
+    """
+
+    phase: str
+    number: int
+    attempt: int
+    sources: list[Any] | None = None
+
+
+class Plan:
+    """The state of one job.
+
+    Args:
+        map_tasks: M. reduce_tasks: R. retries: How often a task that raised is tried again.
+
+    Attributes:
+        outputs: For each map its output, None until it has one.
+        results: For each reduce the outcome that won, None until one has.
+        failure: The outcome that ended the job, None while it may succeed.
+        failed_attempts: How many attempts did not end OK.
+    """
+
+    def __init__(self, map_tasks: int, reduce_tasks: int, retries: int = 1) -> None:
+        self.outputs: list[MapOutput | None] = [None] * map_tasks
+        self.results: list[Outcome | None] = [None] * reduce_tasks
+        self.failure: Outcome | None = None
+        self.failed_attempts = 0
+        self._retries = retries
+        self._attempts: Counter[tuple[str, int]] = Counter()
+        self._oldest_valid: Counter[tuple[str, int]] = Counter()
+        self._errors: Counter[tuple[str, int]] = Counter()
+        self._deaths: Counter[tuple[str, int]] = Counter()
+        self._losses: Counter[int] = Counter()
+        self._orders = 0
+        #: When each map's output came and each reduce was last issued, counted in orders.
+        self._output_since = [0] * map_tasks
+        self._issued = [0] * reduce_tasks
+        self._voided: dict[int, MapOutput] = {}
+        self._waiting = set(range(reduce_tasks))
+        self._maps_to_do = map_tasks
+
+    @property
+    def done(self) -> bool:
+        """Whether every reduce has a result."""
+        return None not in self.results
+
+    def start(self) -> list[Order]:
+        """Return the first tasks."""
+        if not self.outputs:
+            return self._reduces()
+        return [self._order(MAP, number) for number in range(len(self.outputs))]
+
+    def decide(self, outcome: Outcome, output: MapOutput | None = None) -> list[Order]:
+        """Take in one outcome and return the tasks to write now.
+
+        Args:
+            outcome: It. output: What a map that ended OK returned.
+        """
+        task = (outcome.phase, outcome.number)
+        if self.failure is not None or self._settled(task, outcome.attempt):
+            return []
+        if outcome.status == OK:
+            if outcome.phase == MAP:
+                assert output is not None
+                return self._map_done(outcome.number, output)
+            self.results[outcome.number] = outcome
+            return []
+        self.failed_attempts += 1
+        missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
+        if missing and outcome.phase == REDUCE:
+            return self._void(outcome, missing)
+        count = self._deaths if outcome.status == DIED else self._errors
+        count[task] += 1
+        limit = DEATHS - 1 if outcome.status == DIED else self._retries
+        if count[task] > limit or outcome.status == REFUSED:
+            self.failure = outcome
+            return []
+        if outcome.phase == REDUCE:
+            return self._reduces([outcome.number])
+        return [self._order(*task)]
+
+    def revoke(self, outcome: Outcome) -> list[Order]:
+        """Run a reduce again whose result is gone before anybody has fetched it."""
+        if self.results[outcome.number] is outcome:
+            self._void_reduce(outcome.number)
+        return self._reduces()
+
+    def _settled(self, task: tuple[str, int], attempt: int) -> bool:
+        phase, number = task
+        if attempt < self._oldest_valid[task]:
+            return True
+        return (self.outputs if phase == MAP else self.results)[number] is not None
+
+    def _order(self, phase: str, number: int, sources: list[Any] | None = None) -> Order:
+        attempt = self._attempts[phase, number]
+        self._attempts[phase, number] += 1
+        self._orders += 1
+        if phase == REDUCE:
+            self._issued[number] = self._orders
+        return Order(phase, number, attempt, sources)
+
+    def _map_done(self, number: int, output: MapOutput) -> list[Order]:
+        self.outputs[number] = output
+        self._maps_to_do -= 1
+        self._output_since[number] = self._orders
+        old = self._voided.pop(number, None)
+        if old is not None:
+            for partition in range(len(self.results)):
+                if old.digests(partition) != output.digests(partition):
+                    self._void_reduce(partition)
+        return self._reduces()
+
+    def _void_reduce(self, partition: int) -> None:
+        """Let no outcome of the attempts so far count."""
+        self.results[partition] = None
+        self._oldest_valid[REDUCE, partition] = self._attempts[REDUCE, partition]
+        self._waiting.add(partition)
+
+    def _void(self, outcome: Outcome, missing: Iterable[int]) -> list[Order]:
+        """Run the maps again whose blocks a reduce has missed; it waits for them."""
+        self._waiting.add(outcome.number)
+        orders = []
+        for number in missing:
+            output = self.outputs[number]
+            # Another reduce may have missed the same blocks before, and the map be done again.
+            if output is not None and self._output_since[number] < self._issued[outcome.number]:
+                self._losses[number] += 1
+                if self._losses[number] > LOSSES:
+                    self.failure = outcome
+                    return []
+                self._voided[number] = output
+                self.outputs[number] = None
+                self._maps_to_do += 1
+                self._oldest_valid[MAP, number] = self._attempts[MAP, number]
+                orders.append(self._order(MAP, number))
+        return orders or self._reduces()
+
+    def _reduces(self, numbers: list[int] | None = None) -> list[Order]:
+        """Return the reduces that wait, if all maps are done."""
+        self._waiting.update(numbers or ())
+        if self._maps_to_do:
+            return []
+        outputs = [output for output in self.outputs if output is not None]
+        # The largest first, so that the last to end is a small one.
+        waiting = sorted(self._waiting, key=lambda number: (-_size(number, outputs), number))
+        self._waiting = set()
+        return [self._order(REDUCE, number, sources_of(number, outputs)) for number in waiting]
+
+
+def _size(partition: int, outputs: list[MapOutput]) -> int:
+    return sum(frame.length for output in outputs for frame in output.parts[partition])

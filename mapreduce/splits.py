@@ -1,0 +1,207 @@
+"""From a job's data to M splits, one for each map task.
+
+The plan follows from the data and M alone, never from how many workers there are: the same job
+on the same data has the same splits wherever it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.textfiles import OpenAt, TextFiles, TextSplit
+
+__all__ = [
+    "GivenSplit",
+    "PlannedSplit",
+    "RecordSplit",
+    "Split",
+    "TextFiles",
+    "TextSplit",
+    "default_reduce_tasks",
+    "plan_splits",
+]
+
+_DEFAULT_MAP_TASKS = 16
+_DEFAULT_REDUCE_TASKS = 8
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split made by the user: an element of ``data=[Split(...), ...]``.
+
+    Attributes:
+        data: What the map function gets: a list of records, or anything that can be pickled and
+            from which it finds its records, such as a path or a URL.
+        affinity: The host (or agent) that should run it, because the data lies there.
+    """
+
+    data: Any
+    affinity: str | None = None
+
+
+class PlannedSplit(Protocol):
+    """What one map task reads; picklable, and cheap to make."""
+
+    @property
+    def affinity(self) -> str | None:
+        """Where the task should run, if that matters."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes or records, as a measure of progress against the job's other splits."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths that it reads of the driver's host."""
+
+    def at_home(self, uri: str) -> PlannedSplit:
+        """Return the same split, told which block server hands out its files."""
+
+    def records(self, open_at: OpenAt | None = None) -> Any:
+        """Return what the map function gets: an iterable to go through once.
+
+        Args:
+            open_at: What opens a file of another host; None: only this host's are read.
+        """
+
+    def describe(self) -> str:
+        """Say what is in it, in a few words."""
+
+    def locate(self, position: int, open_at: OpenAt | None = None) -> str:
+        """Say where the record with this 0-based position came from. May be slow."""
+
+
+class _InMemory:
+    """A split that reads no files."""
+
+    files: tuple[str, ...] = ()
+
+    def at_home(self, uri: str) -> Any:
+        """Return the same split."""
+        return self
+
+
+@dataclass(frozen=True)
+class RecordSplit(_InMemory):
+    """A run of the records of the data, the first of them being number ``first``."""
+
+    data: Sequence[Any]
+    first: int
+    affinity: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many records there are."""
+        return len(self.data)
+
+    def records(self, open_at: OpenAt | None = None) -> Sequence[Any]:
+        """Return the records; a list is the same list each time."""
+        return self.data
+
+    def describe(self) -> str:
+        """Say which records these are."""
+        if not self.data:
+            return "no records"
+        return f"records {self.first}-{self.first + len(self.data) - 1} of the data"
+
+    def locate(self, position: int, open_at: OpenAt | None = None) -> str:
+        """Say which record of the data it is, so that ``data[n]`` shows it."""
+        return f"record {self.first + position} of the data"
+
+
+@dataclass(frozen=True)
+class GivenSplit(_InMemory):
+    """A split made by the user, number ``number`` of the data."""
+
+    data: Any
+    number: int
+    affinity: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many records it has; 1 if it cannot tell, or is a name of some."""
+        sized = isinstance(self.data, Sized) and not isinstance(self.data, (str, bytes))
+        return len(self.data) if sized else 1
+
+    def records(self, open_at: OpenAt | None = None) -> Any:
+        """Return the user's own object."""
+        return self.data
+
+    def describe(self) -> str:
+        """Say which of the user's splits it is."""
+        return f"split {self.number} of the data"
+
+    def locate(self, position: int, open_at: OpenAt | None = None) -> str:
+        """Say which record of which of the user's splits it is."""
+        return f"record {position} of split {self.number} of the data"
+
+
+def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
+    """Make the splits of a job.
+
+    Args:
+        data: A sequence, a mapping (its items), any other iterable (used up at once),
+            ``TextFiles``, or a list of ``Split``.
+        map_tasks: M. It is kept, even if that makes empty splits. By default at most 16 splits,
+            none of them empty, or what ``TextFiles.plan`` says.
+
+    Raises:
+        InvalidJobError: The data is nothing of these, or M is no int from 1 on.
+        InputError: A path or pattern of ``TextFiles`` matches no file.
+    """
+    if map_tasks is not None and (type(map_tasks) is not int or map_tasks < 1):
+        msg = f"map_tasks must be an int of at least 1, got {shorten(map_tasks)}"
+        raise InvalidJobError(msg)
+    if isinstance(data, TextFiles):
+        return [*data.plan(map_tasks)]
+    if isinstance(data, Split):
+        data = [data]
+    records = _as_sequence(data)
+    # Looking at all types is cheap; a Split among records would reach the map function as one.
+    kinds = set() if isinstance(records, range) else set(map(type, records))
+    if Split in kinds:
+        return _given(records, kinds, map_tasks)
+    return _chunks(
+        records, min(len(records), _DEFAULT_MAP_TASKS) if map_tasks is None else map_tasks
+    )
+
+
+def default_reduce_tasks(splits: Sequence[PlannedSplit]) -> int:
+    """Return the default R: as many as there are splits, but 1 to 8."""
+    return max(1, min(_DEFAULT_REDUCE_TASKS, len(splits)))
+
+
+def _as_sequence(data: Any) -> Sequence[Any]:
+    if isinstance(data, (list, tuple, range)):
+        return data
+    if isinstance(data, (str, bytes, bytearray, memoryview)):
+        hint = f"TextFiles({shorten(data)})" if isinstance(data, str) else "a list of records"
+        msg = f"data is {shorten(data)}, a {type(data).__name__}: for lines of files, give {hint}"
+        raise InvalidJobError(msg)
+    if isinstance(data, Mapping):
+        return list(data.items())
+    try:
+        iterator = iter(data)
+    except TypeError as error:
+        msg = f"data must be a list, an iterable, a mapping or TextFiles, got {shorten(data)}"
+        raise InvalidJobError(msg) from error
+    return list(iterator)
+
+
+def _given(records: Sequence[Any], kinds: set[type], map_tasks: int | None) -> list[PlannedSplit]:
+    if len(kinds) > 1:
+        raise InvalidJobError("data mixes Split objects with records: make all of them Split")
+    if map_tasks not in (None, len(records)):
+        msg = f"data is {len(records)} Split objects, so map_tasks cannot be {map_tasks}"
+        raise InvalidJobError(msg)
+    return [GivenSplit(split.data, number, split.affinity) for number, split in enumerate(records)]
+
+
+def _chunks(records: Sequence[Any], parts: int) -> list[PlannedSplit]:
+    """Cut the records into runs whose lengths differ by at most one."""
+    cuts = [len(records) * number // parts for number in range(parts + 1)] if parts else [0]
+    return [RecordSplit(records[low:high], low) for low, high in pairwise(cuts)]

@@ -1,0 +1,104 @@
+"""Input files that only the driver's host has: workers read them through its block server."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mapreduce import JobFailedError, MapReduceJob, TextFiles, each, sum_values
+from tuplespace import RemoteSpace
+
+# A worker in a mount namespace of its own sees an empty folder where the driver has its files.
+HIDE = "mount -t tmpfs none {folder} && exec {python} -m workers --embedded {options}"
+
+
+@pytest.fixture
+def far_worker(remote: RemoteSpace, key_file: Path, tmp_path: Path) -> Iterator[Path]:
+    """Start a worker on what is as good as another host; yield a folder it cannot see into."""
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets us make no mount namespaces")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    options = f"--space {remote.uri} --key-file {key_file} --processes 2 --host far "
+    options += f"--work-dir {tmp_path / 'far-work'}"
+    command = HIDE.format(folder=hidden, python=sys.executable, options=options)
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", command], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as agent:
+        remote.read(("worker", None, "far", None, None), timeout=20)
+        yield hidden
+        assert agent.stdin is not None
+        agent.stdin.close()
+        assert agent.wait(10) == 0
+
+
+def count_words(paths: list[str], **options: str) -> MapReduceJob:
+    job = MapReduceJob(data=TextFiles(paths, **options))
+    job.map = each(lambda line: [(word, 1) for word in line.split()])
+    job.combine = job.reduce = sum_values
+    return job
+
+
+def test_a_worker_without_the_files_reads_them_through_the_driver(
+    far_worker: Path, remote: RemoteSpace
+) -> None:
+    lines = [f"word{number % 97} of line{number % 13}\r\n" for number in range(60_000)]
+    (far_worker / "a.txt").write_text("".join(lines), newline="")
+    with gzip.open(far_worker / "b.txt.gz", "wt") as file:
+        file.writelines(lines[:1000])
+    job = count_words([str(far_worker / "*.txt"), str(far_worker / "*.gz")])
+
+    run = job.submit(remote)
+    results = run.result(30)
+
+    plain = Counter(word for line in [*lines, *lines[:1000]] for word in line.split())
+    assert dict(pair for partition in results for pair in partition) == plain
+    assert results == job.run_sequential()
+    assert run.report.distant_bytes >= (far_worker / "a.txt").stat().st_size
+
+
+def test_a_worker_with_the_files_reads_its_own(
+    far_worker: Path, remote: RemoteSpace, tmp_path: Path
+) -> None:
+    (tmp_path / "seen.txt").write_text("seen by both\n" * 100)
+
+    run = count_words([str(tmp_path / "seen.txt")]).submit(remote)
+    run.result(30)
+
+    assert run.report.distant_bytes == 0
+
+
+def test_a_failing_record_of_a_distant_file_is_named_with_its_line(
+    far_worker: Path, remote: RemoteSpace
+) -> None:
+    (far_worker / "numbers.txt").write_text("1\n2\nthree\n")
+    job = MapReduceJob(data=TextFiles(str(far_worker / "numbers.txt")), reduce=sum_values)
+    job.map = each(lambda line: [(int(line), 1)])
+
+    with pytest.raises(JobFailedError, match="invalid literal") as failed:
+        job.submit(remote).result(30)
+
+    assert failed.value.record == "'three'"
+    assert failed.value.where == f"{far_worker / 'numbers.txt'}, line 3"
+
+
+def test_a_distant_file_that_has_changed_is_refused(
+    far_worker: Path, remote: RemoteSpace, background: Callable[..., object]
+) -> None:
+    path = far_worker / "changing.txt"
+    path.write_text("as planned\n")
+    files = TextFiles(str(path))
+    job = MapReduceJob(data=files, reduce=sum_values, retries=0)
+    job.map = each(lambda line: [(line, 1)])
+    splits = files.plan()
+    path.write_text("changed since it was planned\n")
+    files.plan = lambda map_tasks=None: splits  # type: ignore[method-assign]
+
+    with pytest.raises(JobFailedError, match="has changed since the job was planned"):
+        job.submit(remote).result(30)
