@@ -1,0 +1,226 @@
+"""The command line: invoke tasks, and the Program behind the console command ``tuplemill``.
+
+Each task says in one line what it does; what it does stands elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from invoke import Collection, Context, Exit, Program, task
+
+from jobs import demo as demonstration
+from jobs.catalogue import CATALOGUE, build, find
+from jobs.display import ProgressDisplay, print_error, print_table
+from jobs.errors import JobsError
+from mapreduce import JobFailedError, JobRun, MapReduceError
+from mapreduce.engine.embedded import EmbeddedEngine
+from mapreduce.engine.interface import Engine
+from tuplespace import RemoteSpace, TupleSpaceError, connect
+from tuplespace.frames import DEFAULT_PORT
+from tuplespace.serve import MEMORY
+from tuplespace.serve import serve as serve_space
+from workers import WorkerError
+from workers.serve import serve as serve_worker
+
+_KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
+_SPACE = {
+    "space": "URI of the space (default: $TUPLESPACE_URI, else this machine's on the default port)"
+}
+
+
+def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Make a function an invoke task whose known errors are one line, never a traceback."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except JobFailedError as error:
+                sys.stderr.write(f"error: {error}\n")
+                raise Exit(code=1) from None
+            except (TupleSpaceError, WorkerError, MapReduceError, JobsError) as error:
+                print_error(error)
+                raise Exit(code=1) from None
+            except KeyboardInterrupt:
+                print_error("interrupted")
+                raise Exit(code=130) from None
+
+        return task(**options)(guarded)
+
+    return decorate
+
+
+@command(
+    help={
+        "host": "address to listen on; others than loopback can be reached from other machines",
+        "port": "port to listen on; 0: the system chooses",
+        "store": "'memory', or a file (not there yet)",
+        **_KEY_FILE,
+    }
+)
+def tuplespace(
+    _: Context, host: str = "127.0.0.1", port: int = DEFAULT_PORT, store: str = MEMORY,
+    key_file: str = "",
+) -> None:  # fmt: skip
+    """Serve a tuple space until Ctrl-C."""
+    serve_space(host, port, store=store, key_file=key_file or None, announce=_say)
+
+
+@command(
+    help={
+        **_SPACE,
+        "processes": "worker processes (default: one a core)",
+        "work-dir": "folder for blocks and code (default: one of yours in the temporary folder)",
+        "host": "this host's name; give containers that share a name but no files names of their own",
+        **_KEY_FILE,
+    }
+)
+def worker(
+    _: Context, space: str = "", processes: int = 0, key_file: str = "", work_dir: str = "",
+    host: str = "",
+) -> None:  # fmt: skip
+    """Run tasks of a space on this machine until Ctrl-C."""
+    serve_worker(
+        space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
+        host=host or None, announce=_say,
+    )  # fmt: skip
+
+
+@command()
+def demo(_: Context) -> None:
+    """Count the words of Python's standard library with a space and two workers, and check."""
+    with _sigterm_interrupts():
+        if not demonstration.run():
+            raise Exit("the result differs from run_sequential()", code=1)
+
+
+@command(
+    positional=["name"],
+    iterable=["input"],
+    help={
+        "name": f"one of {', '.join(sorted(CATALOGUE))}; or `list`: what they do",
+        "input": "path or quoted glob of files to read; repeatable",
+        "local": "use a private space and one worker a core, here, instead of a running space",
+        "pattern": "what to look for (grep)",
+        "map-tasks": "M (default: from the data)",
+        "reduce-tasks": "R (default: from the data)",
+        "rows": "rows to print; 0: all",
+        **_SPACE,
+        **_KEY_FILE,
+    },
+)
+def job(
+    _: Context, name: str, input: list[str] | None = None, space: str = "",
+    key_file: str = "", local: bool = False, pattern: str = "", map_tasks: int = 0,
+    reduce_tasks: int = 0, rows: int = 20,
+) -> None:  # fmt: skip
+    """Run a ready-made job; `job list` lists them."""
+    if name == "list":
+        lines = [
+            (each, (module.__doc__ or "").partition("\n")[0])
+            for each, module in sorted(CATALOGUE.items())
+        ]
+        print_table(("job", "what it does"), lines, "Ready-made jobs: invoke job NAME --input GLOB")
+        return
+    ready_made = find(name)
+    if not input:
+        raise JobsError(f"{name} wants input: --input PATH, or a quoted glob; repeat it for more")
+    work = build(name, input, **({"pattern": pattern} if pattern else {}))
+    work.map_tasks, work.reduce_tasks = map_tasks or None, reduce_tasks or None
+    with _sigterm_interrupts(), _engine(space, key_file, local) as engine:
+        run = work.submit(engine)
+        results = follow(run)
+    table = ready_made.table(results)
+    print_table(ready_made.COLUMNS, table[: rows or None], ready_made.TITLE)
+    report = run.report
+    _say(
+        f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "
+        f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
+        f"{run.progress().attempts_failed} failed attempts; {report.seconds:.2f} s"
+    )
+
+
+@command(help={**_SPACE, **_KEY_FILE})
+def status(_: Context, space: str = "", key_file: str = "") -> None:
+    """Show what a space holds, its workers and its jobs."""
+    with connect(space or None, key_file=key_file or None) as remote:
+        figures = sorted(remote.status().items())
+        print_table(("figure", "value"), figures, f"Space {remote.uri}")
+        workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]
+        print_table(("worker", "host", "runtime", "processes"), workers, "Workers")
+        jobs = [
+            (value[1], value[2].get("maps"), value[2].get("reduces"),
+             remote.count(("task", value[1], *[None] * 5)))
+            for value in remote.read_all(("job", None, dict))
+        ]  # fmt: skip
+        print_table(("job", "maps", "reduces", "tasks ready"), jobs, "Jobs")
+
+
+@command(positional=["id"], help={"id": "the job's id", **_SPACE, **_KEY_FILE})
+def resume(_: Context, id: str, space: str = "", key_file: str = "") -> None:
+    """Go on with a job whose driver has died (not there yet)."""
+    raise JobsError(f"cannot resume {id}: jobs do not outlive their driver yet; run it again")
+
+
+@command(positional=["id"], help={"id": "the job's id", **_SPACE, **_KEY_FILE})
+def cancel(_: Context, id: str, space: str = "", key_file: str = "") -> None:
+    """Cancel a job from outside its driver (not there yet)."""
+    raise JobsError(f"cannot cancel {id} from here yet: press Ctrl-C where it runs")
+
+
+def follow(run: JobRun) -> list[Any]:
+    """Show a job's progress until it has ended; return its results. Interrupted, cancel it."""
+    try:
+        with ProgressDisplay() as display:
+            while not run.wait(0.1):
+                display.update(run.progress())
+            display.update(run.progress())
+        return run.result()
+    except BaseException:
+        run.cancel()
+        raise
+
+
+@contextmanager
+def _engine(uri: str, key_file: str, local: bool) -> Iterator[RemoteSpace | Engine]:
+    if local:
+        yield EmbeddedEngine()  # it ends with its job
+        return
+    try:
+        space = connect(uri or None, key_file=key_file or None)
+    except TupleSpaceError as error:
+        raise JobsError(f"{error}; or run the job on this machine alone with --local") from None
+    with space:
+        yield space
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that a job cleans up behind itself."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+TASKS = (tuplespace, worker, demo, job, status, resume, cancel)
+
+program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
+                  binary_names=["tuplemill"])  # fmt: skip

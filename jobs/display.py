@@ -1,0 +1,224 @@
+"""What people see: progress, tables and errors.
+
+On a terminal these are rich's bars and tables. Anywhere else (a pipe, a file, CI) they are plain
+lines. Results go to stdout, progress and errors to stderr, so that ``invoke job ... > file`` keeps
+the results apart and still shows how far the job is.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Protocol
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 1.0
+
+
+class JobProgress(Protocol):
+    """How far a job is: tasks done and in all, by phase, and attempts that failed on the way."""
+
+    @property
+    def map_done(self) -> int:
+        """Map tasks with an outcome that counts."""
+
+    @property
+    def map_total(self) -> int:
+        """M."""
+
+    @property
+    def reduce_done(self) -> int:
+        """Reduce tasks with an outcome that counts."""
+
+    @property
+    def reduce_total(self) -> int:
+        """R."""
+
+    @property
+    def attempts_failed(self) -> int:
+        """Attempts of either phase that failed so far."""
+
+
+class ProgressDisplay:
+    """Shows the progress of one job: two bars on a terminal, else at most one line a second.
+
+    Use it as a context manager and call ``update`` as often as you like.
+    """
+
+    def __init__(
+        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Show progress on a console, by default on stderr.
+
+        Args:
+            console: Where to show it.
+            clock: Seconds from any start, to keep plain lines a second apart.
+        """
+        console = console or Console(stderr=True)
+        self._view: _Bars | _Lines = (
+            _Bars(console) if console.is_interactive else _Lines(console, clock)
+        )
+
+    def __enter__(self) -> "ProgressDisplay":
+        """Begin to show progress."""
+        self._view.start()
+        return self
+
+    def update(self, progress: JobProgress) -> None:
+        """Show this progress, at once or when it is due."""
+        self._view.update(progress)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the last progress standing."""
+        self._view.stop()
+
+
+class _Bars:
+    """A bar for each phase, with the failed attempts beside the second."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:>6}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="yellow"),
+            console=console,
+        )
+        self._map = self._progress.add_task("map", total=None, note="")
+        self._reduce = self._progress.add_task("reduce", total=None, note="")
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def update(self, progress: JobProgress) -> None:
+        show = self._progress.update
+        show(self._map, completed=progress.map_done, total=progress.map_total)
+        show(
+            self._reduce,
+            completed=progress.reduce_done,
+            total=progress.reduce_total,
+            note=_failures(progress),
+        )
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class _Lines:
+    """One plain line whenever progress has changed and the last line is a second old."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._line = self._printed = ""
+        self._due = clock()
+
+    def start(self) -> None:
+        """Nothing to show yet."""
+
+    def update(self, progress: JobProgress) -> None:
+        done = (
+            f"map {progress.map_done}/{progress.map_total}",
+            f"reduce {progress.reduce_done}/{progress.reduce_total}",
+            _failures(progress),
+        )
+        self._line = "  ".join(filter(None, done))
+        if self._clock() >= self._due:
+            self._print()
+
+    def stop(self) -> None:
+        self._print()
+
+    def _print(self) -> None:
+        if self._line != self._printed:
+            _print_plain(self._console, self._line)
+            self._printed = self._line
+            self._due = self._clock() + SECONDS_BETWEEN_LINES
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str,
+    console: Console | None = None,
+) -> None:
+    """Print a table with numbers to the right and all else to the left.
+
+    Cells may hold anything: what a terminal could take for a command is shown, not obeyed.
+
+    Args:
+        columns: The head of each column.
+        rows: As many values as there are columns, in each row.
+        title: A line above the table.
+        console: Where to print, by default on stdout.
+    """
+    console = console or Console()
+    rows = list(rows)
+    numeric = [
+        bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+        for at in range(len(columns))
+    ]
+    lines = [[_legible(value, console.encoding) for value in row] for row in rows]
+    if console.is_interactive:
+        grid = Table(title=Text(title))
+        for head, is_number in zip(columns, numeric, strict=True):
+            grid.add_column(Text(head), justify="right" if is_number else "left", overflow="fold")
+        for line in lines:
+            grid.add_row(*map(Text, line))
+        console.print(grid)
+    else:
+        _print_plain(console, title)
+        for text in _aligned([list(columns), *lines], numeric):
+            _print_plain(console, text)
+
+
+def print_error(message: object, console: Console | None = None) -> None:
+    """Print an error as one line on stderr, however many lines the message has."""
+    console = console or Console(stderr=True)
+    line = " ".join(filter(None, map(str.strip, str(message).splitlines())))
+    style = "bold red" if console.is_interactive else None
+    _print_plain(console, _legible(f"error: {line}", console.encoding), style)
+
+
+def _failures(progress: JobProgress) -> str:
+    """Return how many attempts failed, or nothing when none did."""
+    if not progress.attempts_failed:
+        return ""
+    return f"{progress.attempts_failed} failed attempt{'s' * (progress.attempts_failed > 1)}"
+
+
+def _aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> Iterable[str]:
+    """Yield lines whose columns are as wide as their widest cell on a terminal."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = []
+        for cell, width, is_number in zip(line, widths, numeric, strict=True):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if is_number else cell + gap)
+        yield "  ".join(cells).rstrip()
+
+
+def _legible(value: object, encoding: str) -> str:
+    """Return a value as text that can be printed: no control characters, nothing unencodable."""
+    text = str(value).expandtabs()
+    if not text.isprintable():
+        text = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+            for each in text
+        )
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _print_plain(console: Console, text: str, style: str | None = None) -> None:
+    """Print text as it is: no markup, no colours of rich's own choosing, no line breaks."""
+    console.print(Text(text), style=style, soft_wrap=True)

@@ -1,0 +1,88 @@
+"""What there is to do in a checkout: everything `tuplemill` does, and the developers' tasks."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from invoke import Context, Exit, task
+
+from jobs.cli import cancel, demo, job, resume, status, tuplespace, worker
+
+__all__ = [
+    "bench", "cancel", "demo", "job", "lint", "resume", "status", "test", "tuplespace", "worker",
+]  # fmt: skip
+
+ROOT = Path(__file__).parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+
+
+@task(
+    help={
+        "faults": "the long fault and fuzz runs as well",
+        "all-pythons": f"with each of Python {', '.join(PYTHONS)} that this machine has",
+        "only": "what pytest -k takes",
+    }
+)
+def test(c: Context, faults: bool = False, all_pythons: bool = False, only: str = "") -> None:
+    """Run the tests."""
+    words = ["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
+    words += [] if faults else ["-m", "'not faults'"]
+    words += ["-k", f"'{only}'"] if only else []
+    pythons = _environments(c) if all_pythons else [sys.executable]
+    with c.cd(str(ROOT)):
+        for python in pythons:
+            c.run(" ".join([python, *words]), pty=False)
+
+
+@task
+def lint(c: Context) -> None:
+    """Check style, types, and that imports go down only."""
+    with c.cd(str(ROOT)):
+        for words in (
+            "-m ruff check .",
+            "-m ruff format --check .",
+            "-m mypy",
+            "-c 'from importlinter.cli import lint_imports_command as run; run()'",
+        ):
+            c.run(f"{sys.executable} {words}")
+
+
+@task(help={"name": "which: round_trips, dispatch or word_count; default: all"})
+def bench(c: Context, name: str = "") -> None:
+    """Measure against peers in the same run, and print tables."""
+    names = [name] if name else ["round_trips", "dispatch", "word_count"]
+    with c.cd(str(ROOT)):
+        for each in names:
+            c.run(f"{sys.executable} -m benchmarks.{each}")
+
+
+def _environments(c: Context) -> list[str]:
+    """Return a Python of each version there is, in an environment of its own with the tests' needs."""
+    found = []
+    for version in PYTHONS:
+        python = _python(c, version)
+        if python is None:
+            print(f"no Python {version} here")
+            continue
+        folder = ROOT / ".venvs" / version
+        if not (folder / "bin" / "python").exists():
+            c.run(f"{python} -m venv {folder}")
+        c.run(f"{folder}/bin/pip install -q -e '{ROOT}[test]'")
+        found.append(f"{folder}/bin/python")
+    if not found:
+        raise Exit("none of these Pythons is here", code=1)
+    return found
+
+
+def _python(c: Context, version: str) -> str | None:
+    """Return a Python of this version that starts: on the path, or among pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    candidates = [
+        shutil.which(f"python{version}"),
+        *sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python"))),
+    ]
+    for python in filter(None, candidates):
+        if c.run(f"{python} -c pass", warn=True, hide=True).ok:  # a pyenv shim may not start
+            return python
+    return None
