@@ -9,8 +9,8 @@ template, and a tuple looks itself up there.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
 from heapq import heappop, heappush, merge
 from itertools import chain, islice
 from operator import attrgetter
@@ -34,11 +34,13 @@ class Line:
     a heap; an id may then be there and in `_ids`.
     """
 
-    __slots__ = ("_ids", "_returned", "live")
+    # Lists, because most lines of an index hold one id, and a deque takes ten times the memory.
+    __slots__ = ("_ids", "_returned", "_start", "live")
 
     def __init__(self) -> None:
-        self._ids: deque[int] = deque()
-        self._returned: list[int] = []
+        self._ids: list[int] = []
+        self._start = 0  # what stands before it in `_ids` is gone
+        self._returned: list[int] | None = None
         self.live = 0
 
     def append(self, id: int) -> None:
@@ -48,30 +50,40 @@ class Line:
 
     def put_back(self, id: int) -> None:
         """Add an id that was dropped before, at its old place."""
+        if self._returned is None:
+            self._returned = []
         heappush(self._returned, id)
         self.live += 1
 
     def drop(self, entries: dict[int, Entry]) -> None:
         """Note that one id's entry is no longer ready."""
         self.live -= 1
-        if len(self._ids) + len(self._returned) > 2 * self.live + 64:
-            self._ids = deque(entry.id for entry in self.walk(entries))
-            self._returned = []
+        if len(self._ids) + len(self._returned or ()) > 2 * self.live + 64:
+            self._ids = [entry.id for entry in self.walk(entries)]
+            self._start, self._returned = 0, None
 
     def first(self, entries: dict[int, Entry]) -> Entry | None:
         """Return the oldest ready entry."""
-        ids, returned = self._ids, self._returned
-        oldest = _front(ids, entries, ids.popleft)
-        if not returned:
-            return oldest
-        back = _front(returned, entries, lambda: heappop(returned))
-        if oldest is None or (back is not None and back.id < oldest.id):
-            return back
+        oldest, ids, start = None, self._ids, self._start
+        while start < len(ids):
+            oldest = _ready(ids[start], entries)
+            if oldest is not None:
+                break
+            start += 1
+        self._start = start
+        returned = self._returned
+        while returned:
+            back = _ready(returned[0], entries)
+            if back is not None:
+                return back if oldest is None or back.id < oldest.id else oldest
+            heappop(returned)
         return oldest
 
     def walk(self, entries: dict[int, Entry]) -> Iterator[Entry]:
         """Yield the ready entries in order; the line must not change meanwhile."""
-        ids = merge(self._ids, sorted(self._returned)) if self._returned else iter(self._ids)
+        ids: Iterable[int] = islice(self._ids, self._start, None) if self._start else self._ids
+        if self._returned:
+            ids = merge(ids, sorted(self._returned))
         last = -1
         for id in ids:
             entry = entries.get(id)
@@ -80,13 +92,9 @@ class Line:
             last = id
 
 
-def _front(ids: Any, entries: dict[int, Entry], pop: Any) -> Entry | None:
-    while ids:
-        entry = entries.get(ids[0])
-        if entry is not None and entry.claim is None:
-            return entry
-        pop()
-    return None
+def _ready(id: int, entries: dict[int, Entry]) -> Entry | None:
+    entry = entries.get(id)
+    return entry if entry is not None and entry.claim is None else None
 
 
 class _Shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from tuplespace.security import load_key, make_key
 from tuplespace.server import SpaceDaemon
 
 MEMORY: Final = "memory"
+_NEVER: Final = 1 << 30
 
 
 class AddressInUseError(TupleSpaceError):
@@ -50,6 +52,8 @@ def serve(
         raise _bind_error(host, port, error) from None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
+    # Entries make no cycles. A full collection would walk a million of them again and again.
+    gc.set_threshold(10_000, _NEVER, _NEVER)
     announce(f"tuple space {daemon.uri}, in memory, cluster key {key.path}")
     if not is_loopback(host):
         address = _address_for_others() if host in ("0.0.0.0", "::", "") else host  # noqa: S104
