@@ -56,11 +56,19 @@ class Parcel(NamedTuple):
     location: Location | None = None
     frame: Frame | None = None
 
+    def to_plain(self) -> Any:
+        """Return what it is on the wire: its bytes, or where they are."""
+        if self.location is None or self.frame is None:
+            return self.content
+        return tuple(self.location), tuple(self.frame)
+
     @classmethod
-    def from_plain(cls, fields: Any) -> Parcel:
-        """Rebuild a parcel from what it is on the wire: nested tuples."""
-        content, location, frame = fields
-        return cls(content, location and Location(*location), frame and Frame(*frame))
+    def from_plain(cls, plain: Any) -> Parcel:
+        """Rebuild it from that."""
+        if type(plain) is bytes:
+            return cls(plain)
+        location, frame = plain
+        return cls(None, Location(*location), Frame(*frame))
 
 
 class Task(NamedTuple):
@@ -85,7 +93,8 @@ class Task(NamedTuple):
 
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the task."""
-        body = pack((self.attempt, *map(_plain, (self.function, self.argument, self.bundle))))
+        bundle = self.bundle and self.bundle.to_plain()
+        body = pack((self.attempt, self.function.to_plain(), self.argument.to_plain(), bundle))
         payload = key.seal(_context("task", self), body)
         return ("task", *self[:5], payload)
 
@@ -98,12 +107,12 @@ class Task(NamedTuple):
             InvalidTupleError: It is no task.
         """
         try:
-            _, *head, payload = value
-            body = key.unseal(_context("task", head), payload)
+            _, job, phase, number, runtime, affinity, payload = value
+            body = key.unseal(_context("task", (job, phase, number)), payload)
             attempt, function, argument, bundle = unpack(body)
             return cls(
-                *head, attempt, Parcel.from_plain(function), Parcel.from_plain(argument),
-                bundle and Parcel.from_plain(bundle),
+                job, phase, number, runtime, affinity, attempt, Parcel.from_plain(function),
+                Parcel.from_plain(argument), None if bundle is None else Parcel.from_plain(bundle),
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise InvalidTupleError(f"no task: {error}") from None
@@ -135,8 +144,8 @@ class Outcome(NamedTuple):
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the outcome."""
         body = pack(
-            (self.attempt, self.status, self.worker, self.pid, self.seconds, _plain(self.value),
-             self.details)
+            (self.attempt, self.status, self.worker, self.pid, self.seconds,
+             self.value and self.value.to_plain(), self.details or None)
         )  # fmt: skip
         return ("result", *self[:3], key.seal(_context("result", self), body))
 
@@ -154,21 +163,10 @@ class Outcome(NamedTuple):
             attempt, status, worker, pid, seconds, parcel, details = unpack(body)
             return cls(
                 job, phase, number, attempt, status, worker, pid, seconds,
-                parcel and Parcel.from_plain(parcel), details,
+                None if parcel is None else Parcel.from_plain(parcel), details or {},
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise InvalidTupleError(f"no result: {error}") from None
-
-
-def _plain(parcel: Parcel | None) -> Any:
-    """Return a parcel as tuples of plain data."""
-    if parcel is None:
-        return None
-    return (
-        parcel.content,
-        parcel.location and tuple(parcel.location),
-        parcel.frame and tuple(parcel.frame),
-    )
 
 
 def _context(kind: str, head: Any) -> str:
