@@ -23,7 +23,7 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from tuplespace import RemoteSpace, TupleSpaceError, connect
 from tuplespace.frames import DEFAULT_PORT
-from tuplespace.serve import MEMORY
+from tuplespace.serve import MEMORY, mute, say
 from tuplespace.serve import serve as serve_space
 from workers import WorkerError
 from workers.serve import serve as serve_worker
@@ -48,6 +48,9 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             except (TupleSpaceError, WorkerError, MapReduceError, JobsError) as error:
                 print_error(error)
                 raise Exit(code=1) from None
+            except BrokenPipeError:
+                mute()  # as in `... | head`: nobody wants the rest
+                raise Exit(code=1) from None
             except KeyboardInterrupt:
                 print_error("interrupted")
                 raise Exit(code=130) from None
@@ -70,7 +73,7 @@ def tuplespace(
     key_file: str = "",
 ) -> None:  # fmt: skip
     """Serve a tuple space until Ctrl-C."""
-    serve_space(host, port, store=store, key_file=key_file or None, announce=_say)
+    serve_space(host, port, store=store, key_file=key_file or None, announce=say)
 
 
 @command(
@@ -89,7 +92,7 @@ def worker(
     """Run tasks of a space on this machine until Ctrl-C."""
     serve_worker(
         space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
-        host=host or None, announce=_say,
+        host=host or None, announce=say,
     )  # fmt: skip
 
 
@@ -140,7 +143,7 @@ def job(
     table = ready_made.table(results)
     print_table(ready_made.COLUMNS, table[: rows or None], ready_made.TITLE)
     report = run.report
-    _say(
+    say(
         f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "
         f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
         f"{run.progress().attempts_failed} failed attempts; {report.seconds:.2f} s"
@@ -213,11 +216,6 @@ def _sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 TASKS = (tuplespace, worker, demo, job, status, resume, cancel)

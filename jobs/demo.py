@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs import word_count
 from jobs.display import ProgressDisplay, print_table
 from mapreduce.engine.embedded import EmbeddedEngine
+from tuplespace.serve import say
 
 _ROWS = 20
 
@@ -33,11 +34,11 @@ def run() -> bool:
     """
     paths = standard_library()
     size = sum(Path(path).stat().st_size for path in paths)
-    _say(f"counting the words of {len(paths):,} files, {size / 1e6:.1f} MB, of Python "
+    say(f"counting the words of {len(paths):,} files, {size / 1e6:.1f} MB, of Python "
          f"{sys.version.split()[0]}'s standard library")  # fmt: skip
     job = word_count.job(paths)
     engine = EmbeddedEngine(processes=1, agents=2)
-    _say(f"a tuple space at {engine.uri}, two workers")
+    say(f"a tuple space at {engine.uri}, two workers")
     started = time.monotonic()
     run = job.submit(engine)
     try:
@@ -52,11 +53,11 @@ def run() -> bool:
     rows = word_count.table(results)
     print_table(word_count.COLUMNS, rows[:_ROWS], word_count.TITLE)
     words = sum(count for _, count in rows)
-    _say(f"{words:,} words, {len(rows):,} different, in {time.monotonic() - started:.2f} s")
+    say(f"{words:,} words, {len(rows):,} different, in {time.monotonic() - started:.2f} s")
     workers = sorted(run.report.tasks_by_worker.items())
     print_table(("worker process", "tasks"), workers, "Who did it")
     agrees = results == job.run_sequential()
-    _say("the result is that of run_sequential()" if agrees else "the result is WRONG: "
+    say("the result is that of run_sequential()" if agrees else "the result is WRONG: "
          f"{_first_difference(rows, word_count.table(job.run_sequential()))}")  # fmt: skip
     return agrees
 
@@ -67,8 +68,3 @@ def _first_difference(rows: list[tuple[str, int]], expected: list[tuple[str, int
         if found.get(word) != wanted.get(word):
             return f"{word!r} {found.get(word)} times instead of {wanted.get(word)}"
     return "the same counts in another order"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -30,7 +30,7 @@ REDUCE: Final = "reduce"
 #: How many attempts of one task may end with the death of their worker.
 DEATHS: Final = 4
 #: How often the output of one map may be gone when a reduce needs it.
-LOSSES: Final = 8
+LOSSES: Final = 16
 
 
 class Order(NamedTuple):

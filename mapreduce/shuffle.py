@@ -72,17 +72,28 @@ def read_partition(sources: Iterable[Source], workplace: Workplace) -> Iterator[
     """Yield the columns of a partition, map by map, each frame checked before it is unpickled.
 
     Raises:
-        BlockLostError: A part cannot be had; its `details` name the maps.
+        BlockLostError: A part cannot be had; its `outcome_details` name the maps.
     """
+    sources = list(sources)
     for source in sources:
         for frame in source.frames:
             try:
                 data = workplace.read(source.location, [frame])[0]
             except BlockLostError as error:
-                error.outcome_details = {"maps": (source.map_number,)}
+                error.outcome_details = {"maps": _lost_with(source, sources, workplace)}
                 raise
             columns: Columns = load(data)
             yield columns
+
+
+def _lost_with(lost: Source, sources: Iterable[Source], workplace: Workplace) -> tuple[int, ...]:
+    """Return the maps whose parts are gone if this one is: most likely its host is down."""
+    return tuple(
+        source.map_number
+        for source in sources
+        if source is lost
+        or (source.location.uri == lost.location.uri and not workplace.is_here(source.location))
+    )
 
 
 def sources_of(partition: int, outputs: Sequence[MapOutput]) -> list[Any]:

@@ -8,7 +8,7 @@ import sys
 
 from tuplespace.errors import TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT
-from tuplespace.serve import MEMORY, serve, stop_with_parent
+from tuplespace.serve import MEMORY, say, serve, stop_with_parent
 
 
 def main() -> int:
@@ -30,18 +30,13 @@ def main() -> int:
     try:
         serve(
             options.host, options.port, store=options.store, key_file=options.key_file,
-            announce=(lambda line: None) if quiet else _say,
-            ready=_say if quiet else lambda uri: None, own_key=not quiet,
+            announce=(lambda line: None) if quiet else say,
+            ready=say if quiet else lambda uri: None, own_key=not quiet,
         )  # fmt: skip
     except TupleSpaceError as error:
         sys.stderr.write(f"tuplespace: {error}\n")
         return 1
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -83,6 +84,22 @@ def _address_for_others() -> str:
             return str(sock.getsockname()[0])
         except OSError:
             return socket.gethostname()
+
+
+def say(line: str) -> None:
+    """Print a line at once. If nobody reads our output any more, go on without it."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError:
+        mute()
+
+
+def mute() -> None:
+    """Send the rest of our output nowhere, so that Python does not fail over it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def stop_with_parent() -> None:

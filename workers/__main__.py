@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from tuplespace.errors import TupleSpaceError
-from tuplespace.serve import stop_with_parent
+from tuplespace.serve import say, stop_with_parent
 from workers.agent import DRAIN_SECONDS
 from workers.errors import WorkerError
 from workers.serve import serve
@@ -33,7 +33,7 @@ def main() -> int:
         serve(
             options.space, options.processes, key_file=options.key_file,
             work_dir=options.work_dir, host=options.host,
-            announce=_say_user_code if options.embedded else _say,
+            announce=_say_user_code if options.embedded else say,
             drain=0.0 if options.embedded else DRAIN_SECONDS,
         )  # fmt: skip
     except (TupleSpaceError, WorkerError) as error:
@@ -45,14 +45,9 @@ def main() -> int:
     return 0
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def _say_user_code(line: str) -> None:
     if line.startswith("["):
-        _say(line)
+        say(line)
 
 
 if __name__ == "__main__":

@@ -78,13 +78,16 @@ class Agent:
         self._drain_seconds = drain
         self._stopping = threading.Event()
         self._shelf = Shelf(self._processes)
-        self._answers: queue.SimpleQueue[tuple[Errand, tuple[Any, ...]] | None] = (
+        self._answers: queue.SimpleQueue[tuple[Errand, tuple[Any, ...] | None] | None] = (
             queue.SimpleQueue()
         )
         self._children: set[Child] = set()
         self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
         self._registration: Handle | None = None
         self._known_jobs: set[str] = set()  # the claimer's; some may have ended
+        self._served_jobs: set[str] = set()  # those that the keeper clears up after
+        self._over: set[str] = set()  # of these, the ones that have ended
+        self._running: dict[Child, list[Errand]] = {}
         self._said_away = -math.inf
 
     # -- starting and stopping
@@ -182,6 +185,7 @@ class Agent:
         if jobs <= self._known_jobs:
             return claims
         try:
+            self._served_jobs |= jobs
             self._known_jobs = known = self._live_jobs()
             for job in jobs - known:
                 dead = [claim for claim in claims if claim.tuple[1] == job]
@@ -229,6 +233,7 @@ class Agent:
 
     def _run_group(self, child: Child, group: list[Errand]) -> None:
         waiting = dict(enumerate(group))
+        self._running[child] = group
         try:
             child.send(tuple((ticket, errand.value) for ticket, errand in waiting.items()))
             while waiting:
@@ -237,7 +242,7 @@ class Agent:
                     self._shelf.done(errand, seconds)
                     self._answers.put((errand, result))
         except WorkerDiedError as death:
-            unanswered = list(waiting.values())
+            unanswered = [errand for errand in waiting.values() if not self._forgo(errand)]
             if self._stopping.is_set():
                 self._shelf.drop(unanswered)
             elif len(unanswered) == 1:
@@ -245,6 +250,16 @@ class Agent:
             else:
                 self._shelf.retry_alone(unanswered)
             raise
+        finally:
+            del self._running[child]
+
+    def _forgo(self, errand: Errand) -> bool:
+        """Answer nothing for a task whose job is over; False if it is not."""
+        if errand.value[1] not in self._over:
+            return False
+        self._shelf.done(errand, None)
+        self._answers.put((errand, None))
+        return True
 
     def _answer_died(self, child: Child, errand: Errand, reason: str) -> None:
         value = errand.value
@@ -278,8 +293,8 @@ class Agent:
             if ended:
                 return
 
-    def _confirm_batch(self, batch: list[tuple[Errand, tuple[Any, ...]]]) -> None:
-        pairs = [(errand.claim, (result,)) for errand, result in batch]
+    def _confirm_batch(self, batch: list[tuple[Errand, tuple[Any, ...] | None]]) -> None:
+        pairs = [(errand.claim, () if result is None else (result,)) for errand, result in batch]
         while True:
             try:
                 lost = [error for error in self._space.confirm_many(pairs) if error is not None]
@@ -332,10 +347,22 @@ class Agent:
             self._register()
 
     def _sweep(self) -> None:
-        """Delete the blocks of jobs that have ended, and of spaces that nobody works for."""
+        """End what is left of jobs that have ended, and delete folders that nobody works for."""
         folders = {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
-        if folders:
-            for job in folders.keys() - self._live_jobs():
+        held = {errand.value[1] for errand in self._shelf.held()}
+        self._served_jobs |= held
+        if folders or self._served_jobs:
+            live = self._live_jobs()
+            self._over = self._served_jobs - live
+            for child, group in list(self._running.items()):
+                if self._over.issuperset(errand.value[1] for errand in group):
+                    # Nobody waits for it, and it may never end by itself.
+                    self._say(f"worker process {child.pid} of {self.name}: its job has ended")
+                    child.kill()
+            for job in self._over:
+                self._clear_job(job)
+            self._served_jobs -= self._over - held
+            for job in folders.keys() - live:
                 shutil.rmtree(folders[job], ignore_errors=True)
         remove_deserted(self._root.parent)
 

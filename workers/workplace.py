@@ -47,6 +47,10 @@ class Workplace:
             frame = file.write(data)
         return Parcel(None, self.location(file.path), frame)
 
+    def is_here(self, location: Location) -> bool:
+        """Say whether this block file is on this host's disk."""
+        return location.host == self.host and Path(location.path).exists()
+
     def receive(self, parcel: Parcel) -> bytes:
         """Return the bytes of a parcel.
 

@@ -318,6 +318,37 @@ def test_a_cancelled_job_leaves_nothing(
     run.cancel()
 
 
+@pytest.mark.faults
+def test_a_cancelled_job_that_would_never_end_lets_go_of_the_workers(
+    space: RemoteSpace, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    def for_ever(records: Any) -> Any:
+        (tmp_path / f"begun-{os.getpid()}").touch()
+        while True:
+            pass
+
+    run = MapReduceJob([1, 2, 3, 4], for_ever, collect, map_tasks=4).submit(space)
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+    run.cancel()
+
+    job = MapReduceJob(LINES, words, sum_values)
+    assert job.submit(space).result(20) == job.run_sequential()
+    eventually(lambda: nothing_of_a_job_is_left(space))
+    assert len(list(tmp_path.glob("begun-*"))) == 2
+
+
+def test_results_that_come_after_the_end_of_their_job_are_cleared_away(
+    space: RemoteSpace, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    run = MapReduceJob([1, 2], say_and_wait(tmp_path), collect, map_tasks=2).submit(space)
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+    run.cancel()
+
+    (tmp_path / "go").touch()
+
+    eventually(lambda: nothing_of_a_job_is_left(space))
+
+
 def test_a_task_that_fails_is_tried_again(space: RemoteSpace, tmp_path: Path) -> None:
     def fail_once(records: Any) -> Any:
         try:

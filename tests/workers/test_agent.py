@@ -541,7 +541,7 @@ def test_a_claim_is_renewed_for_as_long_as_its_task_runs_even_with_the_gil_held(
         job.write(hold_the_gil, 0)
         # Somebody who would take the task as soon as its claim has ended.
         cluster.start_agent(processes=1, ready=False)
-        outcome, *others = job.outcomes(1)
+        (outcome,) = job.outcomes(1)
 
         assert outcome.status == OK
         assert outcome.seconds >= 2.5
