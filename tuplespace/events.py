@@ -3,6 +3,11 @@
 Sequence numbers have no gaps. A subscriber that falls BACKLOG events behind loses those and is
 told so by one ``("overflow", None)`` in their place; at the end of its own lease it gets
 ``("close", None)``. Source: Rinda's ``notify``, whose queue is unbounded.
+
+::
+
+    heard --write, take, delete--> pending --next_events--> fetched --next_events--> forgotten
+    lease ends --> closed: "close" is pending --fetched--> gone        cancelled --> gone
 """
 
 from __future__ import annotations
@@ -10,7 +15,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from tuplespace.calls import PARKED, CallDesk
+from tuplespace.entry import check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
+from tuplespace.index import WaiterIndex
+from tuplespace.sessions import Lane, Session
 from tuplespace.template import Template, Tuple
 
 #: Events kept for a subscriber before it overflows.
@@ -21,27 +30,19 @@ Record = tuple[int, str, Tuple | None]
 
 
 class Subscription:
-    """What one `notify` wants to hear, and what it has not fetched yet."""
+    """What one `notify` wants to hear, and what it has not fetched yet; a `calls.ParkedCall`."""
 
-    __slots__ = (
-        "closed",
-        "hook",
-        "kind",
-        "number",
-        "pending",
-        "sequence",
-        "session",
-        "template",
-        "waiter",
-    )
-
-    def __init__(self, number: int, session: Any, kind: str | None, template: Template) -> None:
+    def __init__(
+        self, owner: Subscriptions, number: int, session: Session, kind: str | None,
+        template: Template,
+    ) -> None:  # fmt: skip
         if kind not in KINDS:
             raise InvalidArgumentError(f"an event is one of {KINDS}, not {kind!r}")
+        self._owner = owner
         self.number, self.session, self.kind, self.template = number, session, kind, template
         self.sequence = 0
         self.pending: deque[Record] = deque()
-        self.waiter: Any = None
+        self.fetcher: Lane | None = None  # whose next_events is parked
         self.closed = False
 
     def push(self, kind: str, value: Tuple | None) -> None:
@@ -57,3 +58,120 @@ class Subscription:
         while self.pending and self.pending[0][0] <= sequence:
             self.pending.popleft()
         return tuple(self.pending)
+
+    def drop(self) -> None:
+        """See `calls.ParkedCall.drop`."""
+        self.fetcher = None
+        self._owner.desk.deadlines.discard(("fetch", self.number))
+
+    def resume(self) -> None:
+        """See `calls.ParkedCall.resume`."""
+        if self.pending:
+            self._owner.deliver(self)
+
+
+class Subscriptions:
+    """All subscriptions of a space.
+
+    Args:
+        desk: Answers the fetches.
+    """
+
+    def __init__(self, desk: CallDesk) -> None:
+        self.desk = desk
+        self._open = WaiterIndex()
+        self._all: dict[int, Subscription] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def listening(self) -> bool:
+        """Whether any event may interest anybody."""
+        return bool(self._open)
+
+    def notify(
+        self, lane: Lane, template: Template, kind: str | None, lease: float | None = None
+    ) -> int:
+        """Begin a subscription; return its number."""
+        expires = self.desk.now + check_seconds("lease", lease)
+        subscription = Subscription(self, self.desk.number(), lane.session, kind, template)
+        self._all[subscription.number] = subscription
+        self._open.add(subscription)
+        lane.session.subscriptions.add(subscription.number)
+        self.desk.deadlines.set(("subscription", subscription.number), expires)
+        return subscription.number
+
+    def next_events(self, lane: Lane, number: int, seen: int, timeout: float | None = None) -> Any:
+        """Return the events after `seen`, or wait for one; none: none in time."""
+        subscription = self._all.get(number)
+        if subscription is None or subscription.session is not lane.session:
+            return ((seen + 1, "close", None),)
+        records = subscription.after(seen)
+        wait = check_timeout(timeout)
+        if records or wait <= 0:
+            if subscription.closed:
+                self._forget(subscription)
+            return records
+        if subscription.fetcher is not None:
+            if subscription.fetcher.link is not None:
+                raise InvalidArgumentError("another thread waits on this notify already")
+            self.desk.unpark(subscription.fetcher)  # it was interrupted
+        subscription.fetcher, lane.waiter = lane, subscription
+        self.desk.deadlines.set(("fetch", number), self.desk.now + wait)
+        return PARKED
+
+    def cancel(self, lane: Lane, number: int) -> None:
+        """End a subscription; whoever waits on it hears "close"."""
+        subscription = self._all.get(number)
+        if subscription is not None and subscription.session is lane.session:
+            fetcher = subscription.fetcher
+            if fetcher is not None:
+                self.desk.unpark(fetcher)
+                self.desk.answer(fetcher, True, ((subscription.sequence + 1, "close", None),))
+            self._forget(subscription)
+
+    def emit(self, kind: str, value: Tuple) -> None:
+        """Tell all who want to hear of it."""
+        for subscription in list(self._open.matching(value)):
+            if subscription.kind is None or subscription.kind == kind:
+                subscription.push(kind, value)
+                self.deliver(subscription)
+
+    def deliver(self, subscription: Subscription) -> None:
+        """Answer whoever waits for its events, if it can be reached."""
+        lane = subscription.fetcher
+        if lane is not None and lane.link is not None:
+            self.desk.unpark(lane)
+            self.desk.answer(lane, True, tuple(subscription.pending))
+            if subscription.closed:
+                self._forget(subscription)
+
+    def end_of(self, session: Session) -> None:
+        """Forget all subscriptions of a session that has gone."""
+        for number in list(session.subscriptions):
+            self._forget(self._all[number])
+
+    def end_lease(self, number: int) -> None:
+        """Close a subscription whose lease has ended."""
+        subscription = self._all[number]
+        self._open.remove(subscription)
+        subscription.closed = True
+        subscription.push("close", None)
+        self.deliver(subscription)
+
+    def end_fetch(self, number: int) -> None:
+        """Answer a fetch whose timeout has come."""
+        lane = self._all[number].fetcher
+        assert lane is not None
+        self.desk.unpark(lane)
+        self.desk.answer(lane, True, ())
+
+    def _forget(self, subscription: Subscription) -> None:
+        if subscription.fetcher is not None:
+            self.desk.unpark(subscription.fetcher)
+        if not subscription.closed:
+            self._open.remove(subscription)
+        self.desk.deadlines.discard(("subscription", subscription.number))
+        subscription.session.subscriptions.discard(subscription.number)
+        del self._all[subscription.number]

@@ -531,7 +531,7 @@ def test_long_lines_stay_small_however_often_their_tuples_are_claimed(core, ann)
         ann.call("take", T("k", 99), 0)
     line = core._index._shapes[2].line
     assert len(line._ids) + len(line._returned or ()) < 300
-    assert len(core._deadlines._heap) < 300
+    assert len(core.deadlines._heap) < 300
 
 
 @given(

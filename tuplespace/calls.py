@@ -1,0 +1,183 @@
+"""Taking calls: time, sessions, operation numbers and kept replies; what is called comes above.
+
+See `sessions` for the life of a session and a lane, drawn. No lock, no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from tuplespace import errors
+from tuplespace.deadlines import Deadlines
+from tuplespace.sessions import FORGET_AFTER, GRACE, Lane, Session
+
+#: (lane, operation number, True, value) or (lane, operation number, False, error)
+Effect = tuple[Lane, int, bool, Any]
+#: What a verb returns when its answer comes later.
+PARKED: Final = object()
+
+
+class ParkedCall(Protocol):
+    """What a lane waits for."""
+
+    def drop(self) -> None:
+        """Forget it: nobody waits any more."""
+
+    def resume(self) -> None:
+        """Answer it if that can be done now: its caller has asked again."""
+
+
+class CallDesk:
+    """Applies numbered calls once each, for sessions of callers that may vanish and come back.
+
+    Args:
+        first_number: Of ids, tokens and whatever else is numbered.
+
+    Attributes:
+        effects: Replies to deliver, in order; the host empties it after every call.
+        now: The time of the latest call, by the host's clock. deadlines: What falls due; a due
+            (kind, key) calls the handler of its kind with its key.
+    """
+
+    def __init__(self, first_number: int) -> None:
+        self.effects: list[Effect] = []
+        self.now = 0.0
+        self.deadlines = Deadlines()
+        self._numbers = itertools.count(first_number)
+        self._sessions: dict[str, Session] = {}
+        self._operations = 0
+        self._verbs: dict[str, Callable[..., Any]] = {}
+        self._when_due: dict[str, Callable[[Any], None]] = {
+            "grace": self._end_grace,
+            "session": self._end_session,
+        }
+
+    def _session_over(self, session: Session) -> None:
+        """Let go of all that belongs to a session that has gone."""
+        raise NotImplementedError
+
+    # -- time
+
+    def next_deadline(self) -> float:
+        """Return when `advance` must be called at the latest; infinity: never."""
+        return self.deadlines.next()
+
+    def advance(self, now: float) -> None:
+        """Let everything fall due that is due by now."""
+        self.now = now
+        due: Any
+        for due in self.deadlines.pop_due(now):
+            kind, key = due
+            self._when_due[kind](key)
+
+    # -- sessions
+
+    def connect(self, session_id: str, now: float) -> Session:
+        """Count one more connection of the session, a new one if it is not known."""
+        self.advance(now)
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(session_id)
+        session.connections += 1
+        self._stay(session)
+        return session
+
+    def detach(self, lane: Lane, link: Any) -> None:
+        """Note that a lane's connection has gone, unless another has taken its place."""
+        if lane.link is link:
+            lane.link = None
+
+    def disconnect(self, session: Session, now: float) -> None:
+        """Count one connection less; the last one starts the session's grace."""
+        self.advance(now)
+        session.connections -= 1
+        if session.connections == 0 and self._sessions.get(session.id) is session:
+            for lane in session.lanes.values():
+                if lane.waiter is not None:
+                    self.unpark(lane)
+                    lane.number -= 1  # it was not applied: repeated, it is new
+            self.deadlines.set(("grace", session.id), now + GRACE)
+            self.deadlines.set(("session", session.id), now + FORGET_AFTER)
+
+    def goodbye(self, session: Session, now: float) -> None:
+        """End the session now: its waiters, claims, subscriptions and kept replies."""
+        self.advance(now)
+        if self._sessions.pop(session.id, None) is None:
+            return
+        self._stay(session)
+        for lane in session.lanes.values():
+            self.unpark(lane)
+        session.lanes.clear()
+        self._session_over(session)
+
+    def _stay(self, session: Session) -> None:
+        self.deadlines.discard(("grace", session.id))
+        self.deadlines.discard(("session", session.id))
+
+    def _end_grace(self, session_id: str) -> None:
+        self._session_over(self._sessions[session_id])
+
+    def _end_session(self, session_id: str) -> None:
+        del self._sessions[session_id]
+
+    # -- calls
+
+    def call(self, lane: Lane, number: int, verb: str, args: Iterable[Any], now: float) -> None:
+        """Apply one operation, or answer its repetition; the reply appears in `effects`.
+
+        Args:
+            lane: Who calls. number: The operation's number, larger than the lane's last, or
+                equal to it for a repetition.
+            verb: Its name. args: Its arguments, tuples in plain form, templates compiled.
+            now: The space's clock, never less than before.
+        """
+        if number <= lane.number:
+            self._repeat(lane, number)
+            return
+        self.advance(now)
+        self._operations += 1
+        self.unpark(lane)
+        lane.number, lane.reply = number, None
+        try:
+            value = self._verbs[verb](lane, *args)
+        except errors.TupleSpaceError as error:
+            self.answer(lane, False, error)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problem = errors.InvalidArgumentError(f"{verb}: {type(error).__name__}: {error}")
+            self.answer(lane, False, problem)
+        else:
+            if value is not PARKED:
+                self.answer(lane, True, value)
+
+    def abandon(self, lane: Lane, now: float) -> None:
+        """Drop what the lane waits for: its caller was interrupted and will not ask again."""
+        self.advance(now)
+        self.unpark(lane)
+
+    def _repeat(self, lane: Lane, number: int) -> None:
+        if number < lane.number:
+            stale = errors.InvalidArgumentError(f"operation {number} is older than the lane's last")
+            self.effects.append((lane, number, False, stale))
+        elif lane.waiter is not None:
+            lane.waiter.resume()
+        elif lane.reply is not None:
+            self.effects.append((lane, number, *lane.reply))
+
+    # -- for what stands above
+
+    def number(self) -> int:
+        """Return the next number: none is given twice."""
+        return next(self._numbers)
+
+    def answer(self, lane: Lane, ok: bool, value: Any) -> None:
+        """Reply to a lane's call, and keep the reply."""
+        lane.reply = (ok, value)
+        self.effects.append((lane, lane.number, ok, value))
+
+    def unpark(self, lane: Lane) -> None:
+        """Drop what the lane waits for, if it waits."""
+        waiter, lane.waiter = lane.waiter, None
+        if waiter is not None:
+            waiter.drop()
