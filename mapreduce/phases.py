@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from mapreduce.errors import MapReduceError
+from mapreduce.errors import MapReduceError, RecordFailedError
 from mapreduce.pairs import Pair, as_pairs, failure_of
 from mapreduce.partition import check_partition, hash_partition, stable_hash
 from mapreduce.reductions import Reduction
+from mapreduce.splits import PlannedSplit
+from mapreduce.textfiles import OpenAt
 
 Columns = tuple[list[Any], list[Any]]
 """The keys and the values of some pairs, in the order of the pairs."""
@@ -31,6 +33,43 @@ Partitioner = Callable[[Any, int], int]
 
 # So many keys keep their columns at hand; after combining, each key comes once anyway.
 _MEMO_LIMIT = 1 << 16
+
+
+def run_map(
+    split: PlannedSplit,
+    map: MapFunction,
+    combine: CombineFunction | None,
+    partition: Partitioner,
+    R: int,  # noqa: N803 - R, as in the paper
+    open_at: OpenAt | None = None,
+) -> list[Columns]:
+    """Do a whole map task: one split in, R partitions out.
+
+    Raises:
+        RecordFailedError: A function given to ``each`` raised; says on what record, and where that
+            came from. Whatever else the user's functions raise comes through as it is.
+    """
+    try:
+        pairs = combine_pairs(combine, map_split(map, split.records(open_at)))
+        return partition_pairs(pairs, partition, R)
+    except RecordFailedError as error:
+        of_the_split = error.kind == "record" and error.position >= 0
+        where = split.locate(error.position, open_at) if of_the_split else split.describe()
+        raise error.at(where) from error.__cause__
+
+
+def run_reduce(
+    number: int, reduce: ReduceFunction, columns: Iterable[Columns], *, merged: bool
+) -> Any:
+    """Do a whole reduce task: one partition in, its result out; see `reduce_columns`.
+
+    Raises:
+        RecordFailedError: A function given to ``by_key`` raised; says on what key.
+    """
+    try:
+        return reduce_columns(reduce, columns, merged=merged)
+    except RecordFailedError as error:
+        raise error.at(error.where or f"partition {number}") from error.__cause__
 
 
 def map_split(map_function: MapFunction, records: Any) -> Iterator[Pair]:

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mapreduce.errors import RecordFailedError
 from mapreduce.partition import hash_partition
 from mapreduce.phases import (
-    Columns,
     CombineFunction,
     MapFunction,
     Partitioner,
     ReduceFunction,
-    combine_pairs,
-    map_split,
-    partition_pairs,
-    reduce_columns,
+    run_map,
+    run_reduce,
     same_reduction,
 )
 from mapreduce.splits import PlannedSplit
@@ -41,37 +37,9 @@ def run_sequential(
         RecordFailedError: A function given to ``each`` or ``by_key`` raised; says on what, and
             where that came from. Whatever other user functions raise comes through as it is.
     """
-    outputs = [_run_map(split, map, combine, partition, reduce_tasks) for split in splits]
+    outputs = [run_map(split, map, combine, partition, reduce_tasks) for split in splits]
     merged = same_reduction(combine, reduce)
     return [
-        _run_reduce(number, [output[number] for output in outputs], reduce, merged)
+        run_reduce(number, reduce, [output[number] for output in outputs], merged=merged)
         for number in range(reduce_tasks)
     ]
-
-
-def _run_map(
-    split: PlannedSplit,
-    map_function: MapFunction,
-    combine: CombineFunction | None,
-    partition: Partitioner,
-    reduce_tasks: int,
-) -> list[Columns]:
-    try:
-        pairs = combine_pairs(combine, map_split(map_function, split.records()))
-        return partition_pairs(pairs, partition, reduce_tasks)
-    except RecordFailedError as error:
-        of_the_split = error.kind == "record" and error.position >= 0
-        where = split.locate(error.position) if of_the_split else split.describe()
-        raise error.at(where) from error.__cause__
-
-
-def _run_reduce(
-    number: int,
-    columns: list[Columns],
-    reduce: ReduceFunction,
-    merged: bool,
-) -> Any:
-    try:
-        return reduce_columns(reduce, columns, merged=merged)
-    except RecordFailedError as error:
-        raise error.at(error.where or f"partition {number}") from error.__cause__

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mapreduce.errors import RecordFailedError
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
     Partitioner,
     ReduceFunction,
-    combine_pairs,
-    map_split,
-    partition_pairs,
-    reduce_columns,
+    run_map,
+    run_reduce,
 )
 from mapreduce.shuffle import MapOutput, Source, read_partition, write_partitions
 from mapreduce.splits import PlannedSplit
@@ -32,19 +29,9 @@ class MapWork(NamedTuple):
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
         distant_before = workplace.distant_bytes()
-        try:
-            pairs = combine_pairs(
-                self.combine, map_split(self.map, split.records(workplace.open_at))
-            )
-            partitions = partition_pairs(pairs, self.partition, self.reduce_tasks)
-        except RecordFailedError as error:
-            of_the_split = error.kind == "record" and error.position >= 0
-            where = (
-                split.locate(error.position, workplace.open_at)
-                if of_the_split
-                else split.describe()
-            )
-            raise error.at(where) from error.__cause__
+        partitions = run_map(
+            split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
+        )
         with workplace.block_file(task.job, f"map-{task.number}") as file:
             parts = tuple(write_partitions(file, partitions))
         pairs_in_all = sum(len(keys) for keys, _ in partitions)
@@ -61,7 +48,4 @@ class ReduceWork(NamedTuple):
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
-        try:
-            return reduce_columns(self.reduce, columns, merged=self.merged)
-        except RecordFailedError as error:
-            raise error.at(error.where or f"partition {task.number}") from error.__cause__
+        return run_reduce(task.number, self.reduce, columns, merged=self.merged)
