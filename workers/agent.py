@@ -122,6 +122,9 @@ class Agent:
         self._stopping.wait()
         self._drain(clerk)
         self._server.stop()
+        self._occupied.close()
+        if not any(each.is_dir() for each in self._root.iterdir()):  # no job's blocks to keep
+            remove_deserted(root)
         self._say(f"worker {self.name} stopped")
 
     def stop(self) -> None:

@@ -417,6 +417,16 @@ def test_an_agent_that_ends_finishes_what_ends_in_time(
 
 
 @pytest.mark.faults
+def test_the_last_agent_of_a_space_leaves_no_folder_behind(cluster: Any) -> None:
+    first, last = cluster.start_agent(processes=1), cluster.start_agent(processes=1)
+    (root,) = cluster.temporary.glob("tuplemill-*")
+
+    assert first.stop() == 0
+    assert list(root.iterdir())
+    assert last.stop() == 0
+    assert not list(root.iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_agent_ends_in_time_when_its_space_is_away(
     number: int, cluster: Any, new_job: Callable[[], Job], tmp_path: Path,
