@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from tuplespace import errors
@@ -123,7 +124,7 @@ class Agent:
         self._drain(clerk)
         self._server.stop()
         self._occupied.close()
-        if not any(each.is_dir() for each in self._root.iterdir()):  # no job's blocks to keep
+        if not self._job_folders():
             remove_deserted(root)
         self._say(f"worker {self.name} stopped")
 
@@ -349,9 +350,16 @@ class Agent:
         except errors.LeaseExpiredError:
             self._register()
 
+    def _job_folders(self) -> dict[str, Path]:
+        """Return the folders of blocks there are, by job."""
+        try:
+            return {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
+        except FileNotFoundError:  # somebody has cleared the temporary folder
+            return {}
+
     def _sweep(self) -> None:
         """End what is left of jobs that have ended, and delete folders that nobody works for."""
-        folders = {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
+        folders = self._job_folders()
         held = {errand.value[1] for errand in self._shelf.held()}
         self._served_jobs |= held
         if folders or self._served_jobs:

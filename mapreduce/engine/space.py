@@ -125,7 +125,8 @@ class SpaceEngine:
         if self._server is not None:
             self._server.stop()
         self._workplace.reader.close()
-        shutil.rmtree(self._root / self._job, ignore_errors=True)
+        if self._job:
+            shutil.rmtree(self._root / self._job, ignore_errors=True)
         self._occupied.close()
         if self._owned:
             self.space.close()
