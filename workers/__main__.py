@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 
 from tuplespace.errors import TupleSpaceError
@@ -16,7 +17,10 @@ from workers.serve import serve
 def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("--space", help="the space's URI; default: as tuplespace.connect finds it")
+    parser.add_argument(
+        "--space",
+        help="the space's URI; -: it comes on standard input; default: as tuplespace.connect finds it",
+    )
     parser.add_argument("--processes", type=int, help="default: one a core")
     parser.add_argument("--key-file")
     parser.add_argument("--work-dir", help="folder for blocks and code")
@@ -27,11 +31,18 @@ def main() -> int:
         help="print only what user code prints, and end when standard input does",
     )  # fmt: skip
     options = parser.parse_args()
-    if options.embedded:
-        stop_with_parent()
+    # Until the agent handles it: leave by the way that removes the folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
+        uri = options.space
+        if uri == "-":
+            uri = sys.stdin.readline().strip()
+            if not uri:  # whoever started us has gone
+                return 0
+        if options.embedded:
+            stop_with_parent()
         serve(
-            options.space, options.processes, key_file=options.key_file,
+            uri, options.processes, key_file=options.key_file,
             work_dir=options.work_dir, host=options.host,
             announce=_say_user_code if options.embedded else say,
             drain=0.0 if options.embedded else DRAIN_SECONDS,

@@ -48,18 +48,23 @@ class EmbeddedEngine(SpaceEngine):
             key_file = str(self._folder / "cluster.key")
             self.work_dir = self._folder / "work"
             work_dir = str(self.work_dir)
+            options = ["--processes", str(processes)] if processes else []
+            # Before there is a space, so that somebody removes the folder if we die right now.
+            for _ in range(agents):
+                self._spawn(
+                    "workers", "--space", "-", "--key-file", key_file, "--work-dir", work_dir,
+                    "--remove", str(self._folder), *options, output=None,
+                )  # fmt: skip
             make_key(key_file)
             server = self._spawn("tuplespace", "--port", "0", "--key-file", key_file)
             assert server.stdout is not None
             uri = server.stdout.readline().strip()
             if not uri:
                 raise NoWorkersError("the embedded space server did not start; see above")
-            options = ["--processes", str(processes)] if processes else []
-            for _ in range(agents):
-                self._spawn(
-                    "workers", "--space", uri, "--key-file", key_file, "--work-dir", work_dir,
-                    "--remove", str(self._folder), *options, output=None,
-                )  # fmt: skip
+            for agent in self._processes[:agents]:
+                assert agent.stdin is not None
+                agent.stdin.write(uri + "\n")
+                agent.stdin.flush()
             super().__init__(connect(uri, key_file=key_file), owned=True, work_dir=work_dir)
         except BaseException:
             self._end_processes()
@@ -95,7 +100,7 @@ class EmbeddedEngine(SpaceEngine):
         self._end_processes()
 
     def _end_processes(self) -> None:
-        for process in reversed(self._processes):  # the agent before its space
+        for process in self._processes:  # the agents before their space
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     stream.close()

@@ -456,6 +456,34 @@ def test_the_death_of_an_agent_in_the_middle_of_a_job_changes_nothing(
 
 
 @pytest.mark.faults
+def test_the_death_of_a_host_costs_the_maps_whose_blocks_it_had(
+    cluster: Any, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    # Two hosts with one worker each; the blocks of east die with its agent.
+    east = cluster.start_agent("--host", "east", "--work-dir", str(tmp_path / "east"), processes=1)
+    cluster.start_agent("--host", "west", "--work-dir", str(tmp_path / "west"), processes=1)
+
+    def map_function(number: int) -> list[Any]:
+        (tmp_path / f"ran-{number}-{time.monotonic_ns()}").touch()
+        if number == 9:
+            wait_for_file(tmp_path / "go")
+        return [(number, number), ("all", number)]
+
+    data: list[Any] = list(range(9))
+    job = MapReduceJob([*map(Split, data), Split(9, affinity="west")], map_function, collect)
+    run = job.submit(cluster.connect())
+    eventually(lambda: run.progress().map_done == 9)
+    on_east = len(list((tmp_path / "east").rglob("*.blocks")))
+    east.process.kill()
+    east.end()
+    (tmp_path / "go").touch()
+
+    assert run.result(30) == job.run_sequential()
+    ran = len(list(tmp_path.glob("ran-*")))
+    assert ran - 10 == 10 + on_east  # once more for the sequential run
+
+
+@pytest.mark.faults
 def test_a_map_that_kills_its_worker_fails_its_job_and_no_other(space: RemoteSpace) -> None:
     killer = MapReduceJob(list(range(40)), map_tasks=40, reduce_tasks=2, reduce=sum_values)
     killer.map = each(lambda n: os._exit(9) if n == 17 else [(n % 5, n)])
@@ -560,6 +588,21 @@ def test_a_job_whose_caller_is_killed_leaves_nothing(
     eventually((tmp_path / "begun").exists, 20)
     children = below(process.pid)
     assert len(children) >= 3
+
+    process.kill()
+
+    eventually(lambda: not any(map(alive, children)))
+    eventually(lambda: leftovers(tmp_path) == [])
+
+
+@pytest.mark.faults
+def test_a_caller_that_is_killed_while_its_workers_start_leaves_nothing(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path, eventually: Callable[..., Any],
+    below: Callable[[int], dict[int, str]], alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    process = script("-c", ENDLESS, str(tmp_path))
+    children = eventually(lambda: below(process.pid))
+    assert leftovers(tmp_path) != []
 
     process.kill()
 
