@@ -362,9 +362,10 @@ class Agent:
         folders = self._job_folders()
         held = {errand.value[1] for errand in self._shelf.held()}
         self._served_jobs |= held
-        if folders or self._served_jobs:
+        served = set(self._served_jobs)  # as it was before we ask: the claimer adds new ones
+        if folders or served:
             live = self._live_jobs()
-            self._over = self._served_jobs - live
+            self._over = served - live
             for child, group in list(self._running.items()):
                 if self._over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
