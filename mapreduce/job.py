@@ -148,6 +148,8 @@ class MapReduceJob:
             raise InvalidJobError(f"job.combine is no function: {self.combine!r}")
         if type(self.retries) is not int or self.retries < 0:
             raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
+        if isinstance(self.modules, (str, ModuleType)):
+            raise InvalidJobError(f"job.modules is a list of modules: write [{self.modules!r}]")
         return self.map, self.reduce
 
     def _pack(

@@ -380,3 +380,10 @@ def test_results_after_a_failed_job_are_those_of_the_next(space: RemoteSpace) ->
     job = job_of(reduce=collect)
 
     assert job.run(space) == job.run_sequential()
+
+
+def test_one_module_instead_of_a_list_of_them_is_refused() -> None:
+    job = MapReduceJob([1], lambda records: [], lambda pairs: None, modules="helper")
+
+    with pytest.raises(InvalidJobError, match=r"\['helper'\]"):
+        job.submit("127.0.0.1:1")
