@@ -31,20 +31,22 @@ from tuplespace import errors
 from tuplespace.calls import PARKED, CallDesk
 from tuplespace.entry import Claim, Entry, check_limit, check_seconds, check_timeout
 from tuplespace.events import Subscriptions
-from tuplespace.index import EntryIndex, WaiterIndex
+from tuplespace.index import EntryIndex
 from tuplespace.sessions import Lane, Session
 from tuplespace.template import Template, Tuple
+from tuplespace.waiting import WaiterIndex
 
 
 class Waiter:
     """A parked search: it goes on until a write, or its timeout, ends it. A `calls.ParkedCall`."""
 
-    __slots__ = ("_core", "hook", "lane", "lease", "limit", "number", "template", "verb")
+    __slots__ = ("_core", "hooks", "lane", "lease", "limit", "number", "template", "verb")
 
     def __init__(
         self, core: SpaceCore, lane: Lane, verb: str, template: Template, limit: int, lease: float
     ) -> None:
         self._core, self.number, self.lane, self.verb = core, core.number(), lane, verb
+        self.hooks: Any = None
         self.template, self.limit, self.lease = template, limit, lease
 
     def drop(self) -> None:
@@ -79,7 +81,7 @@ class SpaceCore(CallDesk):
         self._claims: dict[int, Entry] = {}
         self._events = Subscriptions(self)
         for name in (
-            "write", "take", "take_many", "read", "read_all", "count", "claim", "claim_many",
+            "write", "take", "take_many", "read", "read_all", "count", "explain", "claim", "claim_many",
             "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
             "status",
         ):  # fmt: skip
@@ -227,6 +229,9 @@ class SpaceCore(CallDesk):
     def _count(self, lane: Lane, template: Template) -> int:
         return self._index.count(template)
 
+    def _explain(self, lane: Lane, template: Template) -> dict[str, Any]:
+        return self._index.explain(template)
+
     def _swap(
         self, lane: Lane, template: Template, value: Tuple, lease: float | None = None
     ) -> Tuple:
@@ -362,7 +367,7 @@ class SpaceCore(CallDesk):
 
     def status(self, now: float) -> dict[str, Any]:
         """Return plain figures; `connections` counts those of all sessions."""
-        oldest = next((e for e in self._entries.values() if e.claim is None), None)
+        oldest = self._index.oldest()
         return {
             "tuples": len(self._entries),
             "waiters": len(self._waiters),

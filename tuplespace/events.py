@@ -18,9 +18,9 @@ from typing import Any
 from tuplespace.calls import PARKED, CallDesk
 from tuplespace.entry import check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
-from tuplespace.index import WaiterIndex
 from tuplespace.sessions import Lane, Session
 from tuplespace.template import Template, Tuple
+from tuplespace.waiting import WaiterIndex
 
 #: Events kept for a subscriber before it overflows.
 BACKLOG = 10_000
@@ -40,6 +40,7 @@ class Subscription:
             raise InvalidArgumentError(f"an event is one of {KINDS}, not {kind!r}")
         self._owner = owner
         self.number, self.session, self.kind, self.template = number, session, kind, template
+        self.hooks: Any = None
         self.sequence = 0
         self.pending: deque[Record] = deque()
         self.fetcher: Lane | None = None  # whose next_events is parked

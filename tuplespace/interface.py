@@ -140,6 +140,17 @@ class Space(Protocol):
     def count(self, template: Tuple) -> int:
         """Return how many match now."""
 
+    def explain(self, template: Tuple) -> dict[str, Any]:
+        """Say how a search with this template would be answered now; nothing is searched or made.
+
+        Returns:
+            ``ready``: tuples of this shape that nobody has claimed; ``candidates``: how many of
+            them would be looked at, at most; ``by``: "value", "type" or "range" of the
+            ``position`` whose index gives them, None if they are all of the shape; ``indexes``:
+            the (position, kind) pairs there are. An index is made when a search has looked at
+            many tuples in vain, so what a first search walks a second one looks up.
+        """
+
     def claim(
         self, template: Tuple, lease: float | None = 30.0, timeout: float | None = None
     ) -> Claim:

@@ -98,6 +98,18 @@ class Opaque:
 
 #: What `index_key` says of a field that no literal can find by lookup.
 NO_KEY: Final = object()
+#: How an index can find a field: by equal values, by types, or as part of an order.
+VALUE: Final = "value"
+TYPE: Final = "type"
+RANGE: Final = "range"
+#: All of them, the cheapest first.
+KINDS: Final = (VALUE, TYPE, RANGE)
+#: (kind, what is wanted): the index keys, the types, or (family, lowest, highest).
+Lookup = tuple[str, Any]
+#: (position, kind) of an index.
+IndexId = tuple[Any, str]
+NUMBER: Final = "number"
+_FAMILIES: Final[dict[type, str]] = {str: "str", bytes: "bytes"}
 _BOOL_KEYS: Final = {True: ("bool", True), False: ("bool", False)}
 
 
@@ -110,6 +122,14 @@ def index_key(value: Any) -> Hashable:
     if kind is bool:
         return _BOOL_KEYS[value]
     return value if kind in SCALARS else NO_KEY
+
+
+def family_of(value: Any) -> str | None:
+    """Return what a field shares with all that it can be put in order with; None: no index can."""
+    kind = type(value)
+    if kind is int or kind is float:
+        return NUMBER if value == value else None
+    return _FAMILIES.get(kind)
 
 
 def shape_of(value: Tuple) -> Hashable:
@@ -132,10 +152,10 @@ class Template:
 
     Attributes:
         shape: `shape_of` every tuple it can match.
-        literals: (position, index key) of the fields an index can look up.
+        lookups: What indexes can find its matches by: ((position, kind), what is wanted there).
     """
 
-    __slots__ = ("_checks", "_equals", "literals", "shape", "source")
+    __slots__ = ("_checks", "_equals", "lookups", "shape", "source")
 
     def __init__(self, source: Any) -> None:
         if isinstance(source, tuple) and type(source) is not tuple:
@@ -148,14 +168,14 @@ class Template:
                 f"{source!r:.200}"
             ) from None
         self.source = source
-        self.literals: list[tuple[Any, Hashable]] = []
+        self.lookups: list[tuple[IndexId, Any]] = []
         # Most fields are equal to a scalar or anything; a call for each would cost most of a match.
         self._equals: list[tuple[Any, Any]] = []
         self._checks: list[tuple[Any, Predicate]] = []
         for position, field in _fields(source):
-            key, predicate = _compile(field)
-            if key is not NO_KEY:
-                self.literals.append((position, key))
+            lookup, predicate = _compile(field)
+            if lookup is not None:
+                self.lookups.append(((position, lookup[0]), lookup[1]))
             if type(field) in SCALARS and type(field) is not bool and field is not None:
                 self._equals.append((position, field))
             elif predicate is not None:
@@ -165,6 +185,11 @@ class Template:
     def matches_all(self) -> bool:
         """Whether it matches every tuple of its shape."""
         return not self._equals and not self._checks
+
+    def fits(self) -> Iterator[tuple[IndexId, Predicate]]:
+        """Yield, for each lookup, what a field is in that it would find."""
+        for id, wanted in self.lookups:
+            yield id, _FITS[id[1]](wanted)
 
     def matches(self, value: Tuple) -> bool:
         """Say whether the tuple, known to be of this shape, matches."""
@@ -202,31 +227,33 @@ def _fields(source: Any) -> Iterator[tuple[Any, Any]]:
     return enumerate(source) if type(source) is tuple else iter(source.items())
 
 
-def _compile(field: Any) -> tuple[Hashable, Predicate | None]:
-    """Return the index key and the predicate of one field; no predicate: anything goes."""
+def _compile(field: Any) -> tuple[Lookup | None, Predicate | None]:
+    """Return how an index finds one field, and its predicate; no predicate: anything goes."""
     kind = type(field)
     if field is None or field is ANY:
-        return NO_KEY, None
+        return None, None
     if kind in SCALARS:
-        return index_key(field), _equals_scalar(field)
+        return (VALUE, (index_key(field),)), _equals_scalar(field)
     if kind is Exactly:
         _check_plain(field.value)
-        return index_key(field.value), lambda value, wanted=field.value: _same(wanted, value)
+        key = index_key(field.value)
+        lookup = None if key is NO_KEY else (VALUE, (key,))
+        return lookup, lambda value, wanted=field.value: _same(wanted, value)
     if kind is type and field in TYPES.values():
-        return NO_KEY, lambda value, wanted=field: type(value) is wanted
+        return (TYPE, (field,)), lambda value, wanted=field: type(value) is wanted
     if kind is Between:
-        return NO_KEY, _between(field)
+        return _between_lookup(field), _between(field)
     if kind is range:
-        return NO_KEY, _in_range(field)
+        return _range_lookup(field), _in_range(field)
     if kind is re.Pattern and isinstance(field.pattern, str):
-        return NO_KEY, lambda value: type(value) is str and field.search(value) is not None
+        return (TYPE, (str,)), lambda value: type(value) is str and field.search(value) is not None
     if kind is OneOf:
-        return NO_KEY, _one_of(field)
+        return _one_of(field)
     if kind is tuple or kind is dict:
-        return NO_KEY, _nested(field)
+        return (TYPE, (kind,)), _nested(field)
     if kind is list:
         _check_plain(field)
-        return NO_KEY, lambda value: _same(field, value)
+        return (TYPE, (list,)), lambda value: _same(field, value)
     raise InvalidTemplateError(
         f"a template field is plain data, a wildcard, a type or a matcher, not "
         f"{kind.__name__}: {field!r}"
@@ -256,6 +283,13 @@ def _between(field: Between) -> Predicate:
     return predicate
 
 
+def _between_lookup(field: Between) -> Lookup | None:
+    family = family_of(field.low)
+    if family is None or family != family_of(field.high):
+        return None
+    return RANGE, (family, field.low, field.high)
+
+
 def _in_range(field: range) -> Predicate:
     def predicate(value: Any) -> bool:
         if type(value) is float:  # which a range would look for one by one
@@ -265,13 +299,27 @@ def _in_range(field: range) -> Predicate:
     return predicate
 
 
-def _one_of(field: OneOf) -> Predicate:
+def _range_lookup(field: range) -> Lookup | None:
+    if not field:
+        return None
+    ends = sorted((field[0], field[-1]))
+    return RANGE, (NUMBER, *ends)
+
+
+def _one_of(field: OneOf) -> tuple[Lookup | None, Predicate]:
     keys = [index_key(each) for each in field.fields]
     if NO_KEY not in keys and None not in field.fields:
         wanted = frozenset(keys)
-        return lambda value: index_key(value) in wanted and value == value  # a NaN equals nothing
-    alternatives = [_compile(each)[1] for each in field.fields]
-    return lambda value: any(p is None or p(value) for p in alternatives)
+        # Some value of each key must do, since equal ones share it; a NaN equals nothing.
+        return (VALUE, tuple(wanted)), lambda value: index_key(value) in wanted and value == value
+    alternatives = [_compile(each) for each in field.fields]
+    predicates = [predicate for _, predicate in alternatives]
+    lookups = [lookup for lookup, _ in alternatives]
+    kinds = {lookup and lookup[0] for lookup in lookups}
+    lookup: Lookup | None = None
+    if kinds == {TYPE}:
+        lookup = (TYPE, tuple({each for found in lookups if found for each in found[1]}))
+    return lookup, lambda value: any(p is None or p(value) for p in predicates)
 
 
 def _nested(field: Any) -> Predicate:
@@ -302,6 +350,18 @@ def _same(wanted: Any, value: Any) -> bool:
             and all(_same(wanted[key], value[key]) for key in wanted)
         )
     return kind in SCALARS and bool(wanted == value)
+
+
+def _in_span(wanted: tuple[str, Any, Any]) -> Predicate:
+    family, low, high = wanted
+    return lambda value: family_of(value) == family and low <= value <= high
+
+
+_FITS: Final[dict[str, Callable[[Any], Predicate]]] = {
+    VALUE: lambda keys: lambda value: index_key(value) in keys,
+    TYPE: lambda types: lambda value: type(value) in types,
+    RANGE: _in_span,
+}
 
 
 def _check_plain(value: Any) -> None:

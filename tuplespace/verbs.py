@@ -192,6 +192,10 @@ class SpaceVerbs(ABC):
         """See `interface.Space.count`."""
         return int(self._call("count", (template,)))
 
+    def explain(self, template: Tuple) -> dict[str, Any]:
+        """See `interface.Space.explain`."""
+        return dict(self._call("explain", (template,)))
+
     def claim(
         self, template: Tuple, lease: float | None = 30.0, timeout: float | None = None
     ) -> interface.Claim:
@@ -268,5 +272,16 @@ def _raise_first(outcomes: list[errors.TupleSpaceError | None]) -> None:
 
 #: The verbs whose first argument is a template.
 TEMPLATE_FIRST = frozenset(
-    {"take", "take_many", "read", "read_all", "count", "claim", "claim_many", "swap", "notify"}
+    [
+        "take",
+        "take_many",
+        "read",
+        "read_all",
+        "count",
+        "explain",
+        "claim",
+        "claim_many",
+        "swap",
+        "notify",
+    ]
 )

@@ -574,6 +574,23 @@ def test_a_subscriber_that_falls_far_behind_gets_one_overflow(space):
 # -- the rest
 
 
+def test_explain_says_how_a_search_would_be_answered_and_searches_nothing(space):
+    space.write_many([("k", number % 10, number) for number in range(200)])
+    template = ("k", 3, None)
+    unindexed = {"ready": 200, "candidates": 200, "by": None, "position": None}
+    assert {**space.explain(template), "indexes": None} == {**unindexed, "indexes": None}
+    assert list(space.explain(template)["indexes"]) == []
+    space.take(("k", 9, None))  # a search that passes some others, but not enough to mind
+    assert space.explain(template)["by"] is None
+    assert space.count(template) == 20
+    explained = space.explain(template)
+    assert (explained["candidates"], explained["by"], explained["position"]) == (20, "value", 1)
+    assert space.explain(("k", 77, None))["candidates"] == 0
+    assert space.explain(("no", "such", "shape", 4))["ready"] == 0
+    with pytest.raises(InvalidTemplateError):
+        space.explain(("k", object()))
+
+
 def test_status_is_a_plain_dict_with_its_figures(space, parked):
     space.write_many([("s", 1), ("s", 2)])
     claim = space.claim(("s", 1))

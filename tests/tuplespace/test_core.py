@@ -503,7 +503,7 @@ def _script(seed, steps):  # noqa: C901  # one branch for each verb
 @pytest.mark.parametrize("seed", range(4))
 def test_the_core_agrees_with_a_list_of_tuples(seed):
     core = _script(seed, 800)
-    assert any(shape.by_position for shape in core._index._shapes.values())
+    assert any(shape.indexes for shape in core._index._shapes.values())
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
