@@ -22,6 +22,7 @@ from mapreduce import JobFailedError, JobRun, MapReduceError
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from tuplespace import RemoteSpace, TupleSpaceError, connect
+from tuplespace.discovery import DEFAULT_NAME
 from tuplespace.frames import DEFAULT_PORT
 from tuplespace.serve import MEMORY, mute, say
 from tuplespace.serve import serve as serve_space
@@ -30,8 +31,10 @@ from workers.serve import serve as serve_worker
 
 _KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
 _SPACE = {
-    "space": "URI of the space (default: $TUPLESPACE_URI, else this machine's on the default port)"
+    "space": "URI of the space (default: $TUPLESPACE_URI, else this machine's on the default port, "
+    "else the one on the local network)"
 }
+_NAME = {"name": "the space's name on the local network, instead of its URI"}
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
@@ -62,23 +65,25 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
 
 @command(
     help={
-        "host": "address to listen on; others than loopback can be reached from other machines",
+        "host": "address to listen on; 0.0.0.0, or :: for IPv6 too: other machines can reach it",
         "port": "port to listen on; 0: the system chooses",
         "store": "'memory', or a file (not there yet)",
+        "name": "what others on the local network find it by",
         **_KEY_FILE,
     }
 )
 def tuplespace(
     _: Context, host: str = "127.0.0.1", port: int = DEFAULT_PORT, store: str = MEMORY,
-    key_file: str = "",
+    key_file: str = "", name: str = DEFAULT_NAME,
 ) -> None:  # fmt: skip
     """Serve a tuple space until Ctrl-C."""
-    serve_space(host, port, store=store, key_file=key_file or None, announce=say)
+    serve_space(host, port, store=store, key_file=key_file or None, announce=say, name=name)
 
 
 @command(
     help={
         **_SPACE,
+        **_NAME,
         "processes": "worker processes (default: one a core)",
         "work-dir": "folder for blocks and code (default: one of yours in the temporary folder)",
         "host": "this host's name; give containers that share a name but no files names of their own",
@@ -87,12 +92,12 @@ def tuplespace(
 )
 def worker(
     _: Context, space: str = "", processes: int = 0, key_file: str = "", work_dir: str = "",
-    host: str = "",
+    host: str = "", name: str = "",
 ) -> None:  # fmt: skip
     """Run tasks of a space on this machine until Ctrl-C."""
     serve_worker(
         space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
-        host=host or None, announce=say,
+        host=host or None, announce=say, name=name or None,
     )  # fmt: skip
 
 
@@ -105,10 +110,10 @@ def demo(_: Context) -> None:
 
 
 @command(
-    positional=["name"],
+    positional=["which"],
     iterable=["input"],
     help={
-        "name": f"one of {', '.join(sorted(CATALOGUE))}; or `list`: what they do",
+        "which": f"one of {', '.join(sorted(CATALOGUE))}; or `list`: what they do",
         "input": "path or quoted glob of files to read; repeatable",
         "local": "use a private space and one worker a core, here, instead of a running space",
         "pattern": "what to look for (grep)",
@@ -116,28 +121,29 @@ def demo(_: Context) -> None:
         "reduce-tasks": "R (default: from the data)",
         "rows": "rows to print; 0: all",
         **_SPACE,
+        **_NAME,
         **_KEY_FILE,
     },
 )
 def job(
-    _: Context, name: str, input: list[str] | None = None, space: str = "",
+    _: Context, which: str, input: list[str] | None = None, space: str = "",
     key_file: str = "", local: bool = False, pattern: str = "", map_tasks: int = 0,
-    reduce_tasks: int = 0, rows: int = 20,
+    reduce_tasks: int = 0, rows: int = 20, name: str = "",
 ) -> None:  # fmt: skip
     """Run a ready-made job; `job list` lists them."""
-    if name == "list":
+    if which == "list":
         lines = [
             (each, (module.__doc__ or "").partition("\n")[0])
             for each, module in sorted(CATALOGUE.items())
         ]
         print_table(("job", "what it does"), lines, "Ready-made jobs: invoke job NAME --input GLOB")
         return
-    ready_made = find(name)
+    ready_made = find(which)
     if not input:
-        raise JobsError(f"{name} wants input: --input PATH, or a quoted glob; repeat it for more")
-    work = build(name, input, **({"pattern": pattern} if pattern else {}))
+        raise JobsError(f"{which} wants input: --input PATH, or a quoted glob; repeat it for more")
+    work = build(which, input, **({"pattern": pattern} if pattern else {}))
     work.map_tasks, work.reduce_tasks = map_tasks or None, reduce_tasks or None
-    with _sigterm_interrupts(), _engine(space, key_file, local) as engine:
+    with _sigterm_interrupts(), _engine(space, name, key_file, local) as engine:
         run = work.submit(engine)
         results = follow(run)
     table = ready_made.table(results)
@@ -150,10 +156,10 @@ def job(
     )
 
 
-@command(help={**_SPACE, **_KEY_FILE})
-def status(_: Context, space: str = "", key_file: str = "") -> None:
+@command(help={**_SPACE, **_NAME, **_KEY_FILE})
+def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> None:
     """Show what a space holds, its workers and its jobs."""
-    with connect(space or None, key_file=key_file or None) as remote:
+    with connect(space or None, name=name or None, key_file=key_file or None) as remote:
         figures = sorted(remote.status().items())
         print_table(("figure", "value"), figures, f"Space {remote.uri}")
         workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]
@@ -192,12 +198,12 @@ def follow(run: JobRun) -> list[Any]:
 
 
 @contextmanager
-def _engine(uri: str, key_file: str, local: bool) -> Iterator[RemoteSpace | Engine]:
+def _engine(uri: str, name: str, key_file: str, local: bool) -> Iterator[RemoteSpace | Engine]:
     if local:
         yield EmbeddedEngine()  # it ends with its job
         return
     try:
-        space = connect(uri or None, key_file=key_file or None)
+        space = connect(uri or None, name=name or None, key_file=key_file or None)
     except TupleSpaceError as error:
         raise JobsError(f"{error}; or run the job on this machine alone with --local") from None
     with space:

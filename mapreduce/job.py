@@ -25,7 +25,8 @@ from mapreduce.plan import Plan
 from mapreduce.sequential import run_sequential
 from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
 from mapreduce.work import MapWork, ReduceWork
-from tuplespace.client import RemoteSpace, connect
+from tuplespace.client import RemoteSpace
+from tuplespace.connect import connect
 from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed
 

@@ -6,7 +6,8 @@
 ('colour', 'red', 3)
 """
 
-from tuplespace.client import RemoteSpace, connect
+from tuplespace.client import RemoteSpace
+from tuplespace.connect import connect
 from tuplespace.errors import (
     AuthenticationError,
     ClaimLostError,

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 
+from tuplespace.discovery import DEFAULT_NAME
 from tuplespace.errors import TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT
 from tuplespace.serve import MEMORY, say, serve, stop_with_parent
@@ -18,6 +19,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0: the system chooses")
     parser.add_argument("--store", default=MEMORY)
     parser.add_argument("--key-file")
+    parser.add_argument(
+        "--name",
+        help="found by this on the local network; default: tuplespace; embedded: not found",
+    )
     parser.add_argument(
         "--embedded", action="store_true",
         help="print the URI alone, and end when standard input does",
@@ -32,6 +37,7 @@ def main() -> int:
             options.host, options.port, store=options.store, key_file=options.key_file,
             announce=(lambda line: None) if quiet else say,
             ready=say if quiet else lambda uri: None, own_key=not quiet,
+            name=options.name or (None if quiet else DEFAULT_NAME),
         )  # fmt: skip
     except TupleSpaceError as error:
         sys.stderr.write(f"tuplespace: {error}\n")

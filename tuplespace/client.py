@@ -30,20 +30,18 @@ from Pyro5.errors import PyroError
 
 from tuplespace import errors
 from tuplespace.frames import (
-    DEFAULT_PORT,
     HEADER_BYTES,
-    OBJECT_NAME,
     call_message,
     message_size,
     reply_in,
 )
+from tuplespace.networks import address_for_others, host_of, is_loopback
 from tuplespace.opaque import Opener
 from tuplespace.proxy import GuardedProxy
-from tuplespace.security import Key, key_path, load_key, nonce
+from tuplespace.security import Key, load_key, nonce
 from tuplespace.verbs import TEMPLATE_FIRST, SpaceVerbs
 from tuplespace.wire import pack, pack_template, unpack
 
-URI_VARIABLE: Final = "TUPLESPACE_URI"
 #: What a tuple may weigh, and a call in all.
 TUPLE_BYTES: Final = 16 << 20
 _CALL_BYTES: Final = 1 << 30
@@ -62,6 +60,7 @@ class _Lane:
         self.id = id
         self.number = 0
         self.space_id: str | None = None
+        self.is_open = False  # whether the space listens for other machines
         self._proxy: GuardedProxy | None = None
         self._sock: socket.socket | None = None
         self._timeout = -1.0  # of the socket, which is slow to be told
@@ -74,6 +73,7 @@ class _Lane:
         """Connect and return the id of the space that is there."""
         proxy = GuardedProxy(uri, key, {"session": session, "lane": self.id})
         admission = proxy.connect(timeout)
+        self.is_open = bool(admission.get("is_open"))
         self._proxy, self._sock, self._timeout = proxy, proxy._pyroConnection.sock, -1.0
         return str(admission["space"])
 
@@ -132,10 +132,13 @@ class RemoteSpace(SpaceVerbs):
 
     Thread-safe. After a fork, or where it is unpickled, it makes connections and a session of
     its own. As a context manager it says goodbye at the end.
+
+    Attributes:
+        uri: The space's. name: Its name, if the ring found it; else "".
     """
 
-    def __init__(self, uri: str, key: Key, retry_for: float = 60.0) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, key: Key, retry_for: float = 60.0, name: str = "") -> None:
+        self.uri, self.name = uri, name
         self._key = key
         self.retry_for = retry_for
         super().__init__(Opener(key))
@@ -289,12 +292,24 @@ class RemoteSpace(SpaceVerbs):
 
     @property
     def local_address(self) -> str:
-        """The address of this machine that the space is reached from."""
+        """The address of this machine at which others who use the space may reach it."""
         host, port = pyro.URI(self.uri).host, pyro.URI(self.uri).port
         family = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family[0], socket.SOCK_DGRAM) as sock:
             sock.connect(family[4])
-            return str(sock.getsockname()[0])
+            near = host_of(sock.getsockname())
+        if is_loopback(near) and self._is_open():  # the space's own machine
+            return address_for_others() or near
+        return near
+
+    def _is_open(self) -> bool:
+        lane = self._borrow()
+        try:
+            if not lane.connected:
+                self._connect(lane)
+            return lane.is_open
+        finally:
+            self._give_back(lane)
 
     def close(self) -> None:
         """See `interface.Space.close`. Blocks a second at most."""
@@ -345,66 +360,3 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _reconnect(uri: str, key_file: Any, retry_for: float) -> RemoteSpace:
     return RemoteSpace(uri, load_key(key_file), retry_for)
-
-
-def connect(
-    uri: str | None = None, *, key_file: str | os.PathLike[str] | None = None,
-    retry_for: float = 60.0, timeout: float = 5.0,
-) -> RemoteSpace:  # fmt: skip
-    """Connect to a tuple space.
-
-    Args:
-        uri: ``PYRO:tuplespace@host:port`` or ``host:port``. None: $TUPLESPACE_URI, else this
-            machine on the default port 9217.
-        key_file: The cluster key; None: $TUPLESPACE_KEY_FILE, else the user's data folder.
-        retry_for: Seconds a call is repeated over broken connections before it gives up.
-        timeout: Seconds to look for the space.
-
-    Raises:
-        SpaceUnreachableError: No space; says what was tried.
-        AuthenticationError: No key, or not the space's.
-    """
-    wanted = uri or os.environ.get(URI_VARIABLE)
-    source = "" if uri else f" (${URI_VARIABLE})" if wanted else " (the default)"
-    full = normalize_uri(wanted or f"127.0.0.1:{DEFAULT_PORT}")
-    space = RemoteSpace(full, load_key(key_file), retry_for)
-    try:
-        space.ping(0.9 * timeout)  # the rest is for saying what is wrong
-    except errors.SpaceUnreachableError as error:
-        space.close()
-        raise errors.SpaceUnreachableError(
-            f"no tuple space: tried {full}{source}: {error}; start one with `invoke tuplespace`, "
-            f"or say where it is with --space or ${URI_VARIABLE}"
-        ) from None
-    except BaseException:
-        space.close()
-        raise
-    return space
-
-
-def normalize_uri(uri: str) -> str:
-    """Return the full URI of ``PYRO:tuplespace@host:port``, ``host:port`` or ``host``.
-
-    Raises:
-        InvalidArgumentError: It is none of them.
-    """
-    text = uri.strip()
-    if not text.upper().startswith("PYRO:"):
-        host, colon, port = text.rpartition(":")
-        if not colon:
-            host, port = text, str(DEFAULT_PORT)
-        text = f"PYRO:{OBJECT_NAME}@{host}:{port}"
-    try:
-        parsed = pyro.URI(text)
-        if parsed.host and parsed.port:
-            return str(parsed)
-    except (PyroError, ValueError):
-        pass
-    raise errors.InvalidArgumentError(
-        f"{uri!r} is no space's address; write PYRO:{OBJECT_NAME}@host:port or host:port"
-    )
-
-
-def missing_key(key_file: str | os.PathLike[str] | None = None) -> bool:
-    """Say whether the reason for an `AuthenticationError` may be that no space ran here yet."""
-    return not key_path(key_file).exists()

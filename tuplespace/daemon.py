@@ -17,9 +17,9 @@ Until one of the two has happened a connection reaches no object at all.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
+import socket
 import threading
 from typing import Any
 
@@ -27,6 +27,7 @@ import Pyro5.api
 from Pyro5 import config
 
 from tuplespace.errors import AuthenticationError
+from tuplespace.networks import host_of
 from tuplespace.security import Key, nonce, same
 from tuplespace.transport import Connection, Transport
 
@@ -39,6 +40,7 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
     Args:
         key: What clients must prove to have.
         host: Address to bind; loopback unless said otherwise. port: 0 lets the system choose.
+            A link-local address of IPv6 has its scope, as in fe80::1%eth0.
 
     Raises:
         OSError: The address cannot be bound.
@@ -53,13 +55,17 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
         config.SERPENT_BYTES_REPR = True
         server_type, config.SERVERTYPE = config.SERVERTYPE, "multiplex"
         try:
-            super().__init__(host, port)
+            super().__init__(*(("127.0.0.1", 0) if "%" in host else (host, port)))
         finally:
             config.SERVERTYPE = server_type
         stock, sock = self.transportServer, self.transportServer.sock
         stock.selector.close()
         stock.sock = None
-        self.transportServer = Transport(self, sock, stock.locationStr)
+        if "%" in host:  # Pyro loses the scope
+            sock.close()
+            sock = _bind_scoped(host, port)
+            self.locationStr = f"[{host_of(sock.getsockname())}]:{sock.getsockname()[1]}"
+        self.transportServer = Transport(self, sock, self.locationStr)
 
     @property
     def port(self) -> int:
@@ -129,11 +135,7 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach a daemon bound to this address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _bind_scoped(host: str, port: int) -> socket.socket:
+    numeric = socket.AI_NUMERICHOST
+    found = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_STREAM, flags=numeric)
+    return socket.create_server(found[0][4], family=socket.AF_INET6)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import Pyro5.api
 import Pyro5.errors
-from Pyro5 import protocol, serializers
+from Pyro5 import protocol, serializers, socketutil
 
 from tuplespace.errors import AuthenticationError, SpaceUnreachableError
 from tuplespace.security import Key, nonce, same
@@ -38,13 +39,42 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
         """
         self._pyroTimeout = timeout
         try:
-            self._pyroBind()
+            if "%" in str(self._pyroUri.host):
+                self._bind_scoped(timeout)
+            else:
+                self._pyroBind()
         except Pyro5.errors.CommunicationError as error:
             if "rejected: " in str(error):
                 raise self._wrong_key(str(error).partition("rejected: ")[2]) from None
             reason = error.__cause__ or error
             raise SpaceUnreachableError(f"{self._pyroUri.location}: {reason}") from None
         return self.admission  # type: ignore[no-any-return]
+
+    def _bind_scoped(self, timeout: float) -> None:
+        """Do what `_pyroBind` does, for a link-local address, whose scope Pyro loses."""
+        uri = self._pyroUri
+        try:
+            sock = socket.create_connection((uri.host, uri.port), timeout)
+            connection = socketutil.SocketConnection(sock, uri.object)
+            kind, answer = self._ask(connection, self._pyroHandshake)
+        except OSError as error:
+            raise Pyro5.errors.CommunicationError(str(error)) from None
+        if kind == protocol.MSG_CONNECTFAIL:
+            raise Pyro5.errors.CommunicationError(f"rejected: {answer}")
+        self._Proxy__processMetadata(answer["meta"])
+        self._pyroConnection = connection
+        self._pyroLocalSocket = sock.getsockname()
+        self._pyroValidateHandshake(answer["handshake"])
+
+    def _ask(self, connection: Any, handshake: dict[str, Any]) -> tuple[int, Any]:
+        """Send one step of the handshake; return the kind of the answer and the answer."""
+        serializer = serializers.serializers["msgpack"]
+        data = serializer.dumps({"handshake": handshake, "object": self._pyroUri.object})
+        connection.send(
+            protocol.SendingMessage(protocol.MSG_CONNECT, 0, 0, serializer.serializer_id, data).data
+        )
+        answer = protocol.recv_stub(connection, [protocol.MSG_CONNECTOK, protocol.MSG_CONNECTFAIL])
+        return answer.type, serializers.serializers_by_id[answer.serializer_id].loads(answer.data)
 
     def _pyroValidateHandshake(self, response: Any) -> None:  # noqa: N802
         """Pyro's hook: the daemon has answered our nonce; answer its own."""
@@ -62,16 +92,8 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
         ):
             raise self._wrong_key("the daemon could not prove to have it")
         proof = self._key.proof("client", ours, response["server"])
-        serializer = serializers.serializers["msgpack"]
-        data = serializer.dumps(
-            {"handshake": {"proof": proof, **self._claims}, "object": self._pyroUri.object}
-        )
-        connection.send(
-            protocol.SendingMessage(protocol.MSG_CONNECT, 0, 0, serializer.serializer_id, data).data
-        )
-        answer = protocol.recv_stub(connection, [protocol.MSG_CONNECTOK, protocol.MSG_CONNECTFAIL])
-        content = serializers.serializers_by_id[answer.serializer_id].loads(answer.data)
-        if answer.type == protocol.MSG_CONNECTFAIL:
+        kind, content = self._ask(connection, {"proof": proof, **self._claims})
+        if kind == protocol.MSG_CONNECTFAIL:
             raise self._wrong_key(content)
         object.__setattr__(self, "admission", content["handshake"])
 

@@ -37,7 +37,7 @@ class Key:
         self.path = path
         self._secrets = {
             purpose: hmac.digest(secret, purpose.encode(), "sha256")
-            for purpose in ("connect", "proxy", "seal")
+            for purpose in ("connect", "proxy", "ring", "seal")
         }
 
     def proof(self, role: str, *nonces: str) -> str:
@@ -48,6 +48,14 @@ class Key:
     def ticket(self, nonce: str) -> str:
         """Return what a stock proxy shows: proof without challenge, so it can be replayed."""
         return hmac.digest(self._secrets["proxy"], nonce.encode(), "sha256").hex()
+
+    def sign_answer(self, answer: bytes) -> bytes:
+        """Return the signature of an answer of the ring; see `discovery`."""
+        return hmac.digest(self._secrets["ring"], answer, "sha256")
+
+    def signed_answer(self, answer: bytes, signature: bytes) -> bool:
+        """Say whether a holder of this key gave this answer."""
+        return hmac.compare_digest(signature, self.sign_answer(answer))
 
     def seal(self, context: str, body: bytes) -> bytes:
         """Return the body behind a signature that binds it to this context."""

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from tuplespace.daemon import is_loopback
+from tuplespace.discovery import RING_PORT, check_name
 from tuplespace.errors import InvalidArgumentError, TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME
+from tuplespace.networks import address_for_others, is_loopback
 from tuplespace.security import load_key, make_key
 from tuplespace.server import SpaceDaemon
 
@@ -30,6 +31,7 @@ def serve(
     host: str = "127.0.0.1", port: int = DEFAULT_PORT, *, store: str = MEMORY,
     key_file: str | None = None, announce: Callable[[str], None] = print,
     ready: Callable[[str], None] = lambda uri: None, own_key: bool = True,
+    name: str | None = None, ring_port: int = RING_PORT,
 ) -> None:  # fmt: skip
     """Serve a tuple space in the main thread until SIGTERM or SIGINT.
 
@@ -37,15 +39,18 @@ def serve(
         host: Address to bind. port: 0 lets the system choose. store: "memory".
         key_file: See `security.key_path`. announce: Told, line by line, what a person must know.
         ready: Told the URI once clients can connect. own_key: Make the key if there is none.
+        name: What `discovery.find` finds it by; None: it is not to be found. ring_port: For that.
 
     Raises:
         AddressInUseError: The port is taken. AuthenticationError: No usable key.
-        InvalidArgumentError: The store is not there yet, or the address is none.
+        InvalidArgumentError: The store is not there yet, or the address or the name is none.
     """
     if store != MEMORY:
         raise InvalidArgumentError(
             f"--store {store}: the durable store is not there yet; use --store memory"
         )
+    if name is not None:
+        check_name(name)
     key = make_key(key_file) if own_key else load_key(key_file)
     try:
         daemon = SpaceDaemon(key, host, port)
@@ -56,15 +61,43 @@ def serve(
     # Entries make no cycles. A full collection would walk a million of them again and again.
     gc.set_threshold(10_000, _NEVER, _NEVER)
     announce(f"tuple space {daemon.uri}, in memory, cluster key {key.path}")
+    found = _answer_ring(daemon, name, ring_port, announce)
     if not is_loopback(host):
-        address = _address_for_others() if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+        elsewhere = (
+            f"invoke worker --space PYRO:{OBJECT_NAME}@{_name_for_others(host)}:{daemon.port}"
+        )
         announce(
             "traffic is authenticated by the key, not encrypted; on other machines, with a copy "
-            f"of the key file: invoke worker --space PYRO:{OBJECT_NAME}@{address}:{daemon.port}"
+            f"of the key file: {'invoke worker; in other networks: ' if found else ''}{elsewhere}"
         )
     ready(daemon.uri)
     daemon.serve()
     announce("tuple space stopped")
+
+
+def _name_for_others(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        host = address_for_others()
+        if not host or "%" in host:  # it means nothing elsewhere
+            return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _answer_ring(
+    daemon: SpaceDaemon, name: str | None, ring_port: int, announce: Callable[[str], None]
+) -> bool:
+    """Let others find the space by its name; say so and return False where that cannot be."""
+    if name is None:
+        return False
+    try:
+        daemon.answer_ring(name, ring_port)
+    except OSError as error:
+        announce(
+            f"nobody will find this space by itself, since UDP port {ring_port} cannot be used: "
+            f"{error}; others need --space"
+        )
+        return False
+    return True
 
 
 def _bind_error(host: str, port: int, error: OSError) -> TupleSpaceError:
@@ -74,16 +107,6 @@ def _bind_error(host: str, port: int, error: OSError) -> TupleSpaceError:
             "(`invoke status` tells); choose another with --port"
         )
     return InvalidArgumentError(f"cannot listen on {host}:{port}: {error}; see --host and --port")
-
-
-def _address_for_others() -> str:
-    """Return the address of this machine that its default route uses; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))
-            return str(sock.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
 
 
 def say(line: str) -> None:

@@ -21,7 +21,9 @@ from Pyro5.callcontext import current_context
 from tuplespace import errors
 from tuplespace.core import SpaceCore
 from tuplespace.daemon import GuardedDaemon
+from tuplespace.discovery import RING_PORT, Responder
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME, request_in, result_message
+from tuplespace.networks import host_of, is_loopback
 from tuplespace.security import Key
 from tuplespace.sessions import Lane
 from tuplespace.stock import StockSpace, builtin_error, for_stock
@@ -70,11 +72,37 @@ class SpaceDaemon(GuardedDaemon):
         self.space_id = secrets.token_hex(8)
         self.register(StockSpace(self.serve_stock), OBJECT_NAME)
         self._templates = functools.lru_cache(maxsize=4096)(unpack_template)
+        self._responder: Responder | None = None
+        self._is_open = not is_loopback(self.sock.getsockname()[0])
 
     @property
     def uri(self) -> str:
         """Where clients on this machine or, if it is bound to an address, others find it."""
         return f"PYRO:{OBJECT_NAME}@{self.locationStr}"
+
+    def answer_ring(self, name: str, ring_port: int = RING_PORT) -> None:
+        """Let `discovery.find` find this space by this name; call it before `serve`.
+
+        Raises:
+            OSError: Another program has the UDP port. InvalidArgumentError: The name is none.
+        """
+        host = host_of(self.sock.getsockname())
+        responder = Responder(self.key, name, self.space_id, host, self.port, ring_port)
+        for sock in responder.sockets:
+            answer = functools.partial(responder.answer, sock)
+            self.transportServer.listen_also(sock, answer)
+        self._responder = responder
+
+    def close(self) -> None:
+        """Close every socket; `serve` does at its end."""
+        super().close()
+        if self._responder is not None:
+            self._responder.close()
+
+    def housekeeping(self) -> None:
+        """Pyro's hook: some seconds have passed."""
+        if self._responder is not None:
+            self._responder.rescan()
 
     def next_deadline(self) -> float:
         """See `GuardedDaemon.next_deadline`."""
@@ -97,7 +125,7 @@ class SpaceDaemon(GuardedDaemon):
         if claims is None:
             lane.link = connection
         connection.guest = _Guest(lane, is_stock=claims is None)
-        return {"space": self.space_id}
+        return {"space": self.space_id, "is_open": self._is_open}
 
     def clientDisconnect(self, conn: Connection) -> None:  # noqa: N802
         """Pyro's hook: a connection has gone."""

@@ -174,6 +174,10 @@ class Transport:
         self._listening = True
         self._doomed: list[Connection] = []
 
+    def listen_also(self, sock: socket.socket, handler: Callable[[], None]) -> None:
+        """Call the handler, which neither blocks nor raises, when this socket can be read."""
+        self.selector.register(sock, selectors.EVENT_READ, handler)
+
     @property
     def sockets(self) -> list[Any]:
         """Every socket of this transport."""
@@ -211,6 +215,8 @@ class Transport:
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"x")
 
+    shutdown = wake  # Pyro's name for it
+
     def watch(self, connection: Connection, event: int) -> None:
         """Wait for this connection to send bytes or to take them, one of the two."""
         if not connection.closed:
@@ -231,10 +237,6 @@ class Transport:
     def _bury(self) -> None:
         while self._doomed:
             self._close(self._doomed.pop())
-
-    def shutdown(self) -> None:
-        """Pyro's name for `wake`."""
-        self.wake()
 
     def close(self) -> None:
         """Close every socket."""

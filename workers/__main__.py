@@ -21,6 +21,7 @@ def main() -> int:
         "--space",
         help="the space's URI; -: it comes on standard input; default: as tuplespace.connect finds it",
     )
+    parser.add_argument("--name", help="the space's name on the local network, instead of its URI")
     parser.add_argument("--processes", type=int, help="default: one a core")
     parser.add_argument("--key-file")
     parser.add_argument("--work-dir", help="folder for blocks and code")
@@ -43,7 +44,7 @@ def main() -> int:
             stop_with_parent()
         serve(
             uri, options.processes, key_file=options.key_file,
-            work_dir=options.work_dir, host=options.host,
+            work_dir=options.work_dir, host=options.host, name=options.name,
             announce=_say_user_code if options.embedded else say,
             drain=0.0 if options.embedded else DRAIN_SECONDS,
         )  # fmt: skip

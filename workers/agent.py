@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuplespace import errors
-from tuplespace.client import RemoteSpace, connect, missing_key
+from tuplespace.client import RemoteSpace
+from tuplespace.connect import connect, missing_key
 from tuplespace.interface import Claim, Handle
 from tuplespace.security import load_key
 from tuplespace.template import OneOf
@@ -54,8 +55,8 @@ class Agent:
     """Runs tasks of one space on this host.
 
     Args:
-        uri: The space's; None: as `tuplespace.connect` finds it. processes: How many workers;
-            None: one a core. key_file: The cluster key. work_dir: For blocks and code, see
+        uri: The space's; None: as `tuplespace.connect` finds it. name: Its name on the local
+            network, instead. processes: How many workers; None: one a core. key_file: The cluster key. work_dir: For blocks and code, see
             `blocks.work_folder`. host: This host's name, told to others; agents that share a name
             share their files. announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.
@@ -68,10 +69,11 @@ class Agent:
         self, uri: str | None = None, processes: int | None = None, *,
         key_file: str | None = None, work_dir: str | None = None, host: str | None = None,
         announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
+        name: str | None = None,
     ) -> None:  # fmt: skip
         self.host = host or socket.gethostname()
         self.name = f"{self.host}/{os.getpid()}"
-        self._uri, self._key_file, self._work_dir = uri, key_file, work_dir
+        self._uri, self._wanted, self._key_file, self._work_dir = uri, name, key_file, work_dir
         if processes is not None and processes < 1:
             raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
         self._processes = processes or cores()
@@ -98,6 +100,7 @@ class Agent:
 
         Raises:
             AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
+            InvalidArgumentError: Several spaces answered on the local network; it names them.
         """
         root = work_folder(self._work_dir)
         if not self._connect():
@@ -116,9 +119,10 @@ class Agent:
         clerk = threading.Thread(target=self._confirm, name="confirm", daemon=True)
         for thread in (*jobs, clerk):
             thread.start()
+        found = f", found on the network as {self._space.name!r}" if self._space.name else ""
         self._say(
             f"worker {self.name}: {self._processes} processes, {this_runtime()}, at "
-            f"{self._space.uri}"
+            f"{self._space.uri}{found}"
         )
         self._stopping.wait()
         self._drain(clerk)
@@ -137,7 +141,9 @@ class Agent:
         """Connect to the space, however long it takes; False if stopped meanwhile."""
         while not self._stopping.is_set():
             try:
-                self._space = connect(self._uri, key_file=self._key_file, retry_for=_SAY_SECONDS)
+                self._space = connect(
+                    self._uri, name=self._wanted, key_file=self._key_file, retry_for=_SAY_SECONDS
+                )
                 self._register()
             except errors.AuthenticationError as error:
                 if not missing_key(self._key_file):

@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -40,6 +41,7 @@ from workers.files import open_distant
 #: A frame is checked as a whole before it is unpickled, and moved as a whole.
 FRAME_BYTES: Final = 4 << 20
 _OBJECT_NAME: Final = "blocks"
+_SCOPE: Final = re.compile(r"%\w+(?=])")
 _MARK: Final = ".in-use"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
@@ -164,10 +166,12 @@ class BlockReader:
 
     Args:
         host: The host this runs on. key: To talk to block servers.
+        near: The URI of this host's block server, or of the space.
     """
 
-    def __init__(self, host: str, key: Key) -> None:
+    def __init__(self, host: str, key: Key, near: str = "") -> None:
         self._host, self._key = host, key
+        self._scope = "".join(_SCOPE.findall(near))
         self._proxies: dict[str, GuardedProxy] = {}
         self.fetched_bytes = 0
         self.distant_bytes = 0
@@ -232,7 +236,9 @@ class BlockReader:
     def _proxy(self, uri: str) -> GuardedProxy:
         proxy = self._proxies.get(uri)
         if proxy is None:
-            proxy = GuardedProxy(uri, self._key)
+            # The scope of a link-local address is the number of an interface of the host that
+            # says it; the same link has another number here.
+            proxy = GuardedProxy(_SCOPE.sub(self._scope, uri), self._key)
             proxy.connect(_CONNECT_SECONDS)
             proxy._pyroTimeout = _FETCH_SECONDS
             self._proxies[uri] = proxy

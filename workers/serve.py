@@ -13,15 +13,17 @@ def serve(
     uri: str | None = None, processes: int | None = None, *, key_file: str | None = None,
     work_dir: str | None = None, host: str | None = None,
     announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
+    name: str | None = None,
 ) -> None:  # fmt: skip
     """Run an agent in the main thread until SIGTERM or SIGINT; see `Agent`.
 
     Raises:
         AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
+        InvalidArgumentError: Several spaces answered on the local network; it names them.
     """
     agent = Agent(
         uri, processes, key_file=key_file, work_dir=work_dir, host=host, announce=announce,
-        drain=drain,
+        drain=drain, name=name,
     )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         # A thread, because a handler must not take locks that the main thread may hold.

@@ -19,12 +19,15 @@ class Workplace:
         name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
 
     Args:
-        root: The folder of blocks of this space. uri: This host's block server.
+        root: The folder of blocks of this space. uri: This host's block server; "" if there is
+            none yet. near: The space's URI, if so.
     """
 
-    def __init__(self, name: str, host: str, root: Path, uri: str, key: Key) -> None:
+    def __init__(
+        self, name: str, host: str, root: Path, uri: str, key: Key, near: str = ""
+    ) -> None:
         self.name, self.host = name, host
-        self.reader = BlockReader(host, key)
+        self.reader = BlockReader(host, key, uri or near)
         self._root, self._uri = root, uri
 
     def block_file(self, job: str, name: str) -> BlockWriter:

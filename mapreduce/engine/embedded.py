@@ -18,7 +18,7 @@ from typing import Final
 
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import NoWorkersError
-from tuplespace.client import connect
+from tuplespace.connect import connect
 from tuplespace.security import make_key
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]

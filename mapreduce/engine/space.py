@@ -42,7 +42,7 @@ class SpaceEngine:
         self._occupied = occupy(self._root)
         self._key = space.key
         self._server: BlockServer | None = None
-        self._workplace = Workplace("driver", self._host, self._root, "", self._key)
+        self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
         self._handle: Handle | None = None
         self._closing = threading.Event()
