@@ -23,7 +23,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 OWN_JOB = ROOT / "examples" / "own_job.py"
 
 # What a bare machine with Python and ssh has, and what the set-up lines put beside it.
-COMMANDS = {"python3", "pip", "scp", "invoke"}
+COMMANDS = {"python3", "pip", "mkdir", "scp", "invoke"}
 
 
 class Block(NamedTuple):

@@ -170,8 +170,7 @@ class Transport:
         self.selector.register(sock, selectors.EVENT_READ, self._accept)
         self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
         self._connections: set[Connection] = set()
-        self._strangers = 0
-        self._listening = True
+        self._strangers, self._listening = 0, True
         self._doomed: list[Connection] = []
 
     def listen_also(self, sock: socket.socket, handler: Callable[[], None]) -> None:

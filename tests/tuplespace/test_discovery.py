@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hmac
 import socket
 import threading
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuplespace import InvalidArgumentError, connect
+from tuplespace.connect import normalize_uri
 from tuplespace.discovery import DATAGRAM_BYTES, RING_PORT, Responder, find
 from tuplespace.networks import is_loopback, places
 from tuplespace.security import load_key, make_key, throwaway_key
@@ -188,6 +188,15 @@ def test_what_can_be_a_name_is_found(look, start, name):
 def test_an_address_and_a_name_are_one_too_many(key_file):
     with pytest.raises(InvalidArgumentError, match="not both"):
         connect("127.0.0.1:1", name="lab")
+
+
+def test_the_interface_of_a_link_local_address_may_have_its_name():
+    number, name = socket.if_nameindex()[0]
+
+    assert normalize_uri(f"[fe80::1%{name}]:1") == f"PYRO:tuplespace@[fe80::1%{number}]:1"
+    assert normalize_uri("[fe80::1%7]:1") == "PYRO:tuplespace@[fe80::1%7]:1"
+    with pytest.raises(InvalidArgumentError):
+        normalize_uri("[fe80::1%nowhere]:1")
 
 
 # -- who is not believed
