@@ -64,20 +64,25 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
 
 
 @command(
+    iterable=["limit"],
     help={
         "host": "address to listen on; 0.0.0.0, or :: for IPv6 too: other machines can reach it",
         "port": "port to listen on; 0: the system chooses",
         "store": "'memory', or a file (not there yet)",
         "name": "what others on the local network find it by",
+        "limit": "as in bytes=4G, tuples=1000000 or waiters=none; repeatable",
         **_KEY_FILE,
-    }
+    },
 )
 def tuplespace(
     _: Context, host: str = "127.0.0.1", port: int = DEFAULT_PORT, store: str = MEMORY,
-    key_file: str = "", name: str = DEFAULT_NAME,
+    key_file: str = "", name: str = DEFAULT_NAME, limit: list[str] | None = None,
 ) -> None:  # fmt: skip
     """Serve a tuple space until Ctrl-C."""
-    serve_space(host, port, store=store, key_file=key_file or None, announce=say, name=name)
+    serve_space(
+        host, port, store=store, key_file=key_file or None, announce=say, name=name,
+        limits=limit or (),
+    )  # fmt: skip
 
 
 @command(
@@ -160,8 +165,10 @@ def job(
 def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> None:
     """Show what a space holds, its workers and its jobs."""
     with connect(space or None, name=name or None, key_file=key_file or None) as remote:
-        figures = sorted(remote.status().items())
-        print_table(("figure", "value"), figures, f"Space {remote.uri}")
+        figures = remote.status()
+        limits = figures.pop("limits")
+        rows = [(each, value, limits.get(each) or "") for each, value in sorted(figures.items())]
+        print_table(("figure", "value", "limit"), rows, f"Space {remote.uri}")
         workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]
         print_table(("worker", "host", "runtime", "processes"), workers, "Workers")
         jobs = [

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tuplespace import RemoteSpace, TupleSpace, connect
+from tuplespace import Limits, RemoteSpace, TupleSpace, connect
 from tuplespace.security import make_key
 from tuplespace.server import SpaceDaemon
 
@@ -51,9 +51,9 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Server:
     """A space server in a thread of this process."""
 
-    def __init__(self, key_file: Path, port: int = 0) -> None:
+    def __init__(self, key_file: Path, port: int = 0, limits: Limits | None = None) -> None:
         self.key_file = key_file
-        self.daemon = SpaceDaemon(make_key(key_file), port=port)
+        self.daemon = SpaceDaemon(make_key(key_file), port=port, limits=limits)
         self.uri, self.port = self.daemon.uri, self.daemon.port
         self._thread = threading.Thread(target=self.daemon.serve, name="space-server", daemon=True)
         self._thread.start()
@@ -73,11 +73,11 @@ def space_server(key_file: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(key_file: Path) -> Iterator[Callable[..., Server]]:
-    """Start a server, on a given port if need be; all are stopped afterwards."""
+    """Start a server, on a port or with limits if need be; all are stopped afterwards."""
     servers = []
 
-    def start(port: int = 0) -> Server:
-        servers.append(Server(key_file, port))
+    def start(port: int = 0, limits: Limits | None = None) -> Server:
+        servers.append(Server(key_file, port, limits))
         return servers[-1]
 
     yield start
@@ -253,10 +253,10 @@ class Cluster:
         self.port = 0
         self.start_server()
 
-    def start_server(self) -> None:
+    def start_server(self, *options: str) -> None:
         """Start the space server, after its death at the same address."""
         command = [sys.executable, "-m", "tuplespace", "--embedded", "--port", str(self.port),
-                   "--key-file", str(self.key_file)]  # fmt: skip
+                   "--key-file", str(self.key_file), *options]  # fmt: skip
         self.server = subprocess.Popen(
             command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment
         )

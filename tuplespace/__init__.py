@@ -24,13 +24,14 @@ from tuplespace.errors import (
     TupleTooLargeError,
 )
 from tuplespace.interface import Claim, Event, Handle, Space, Subscription
+from tuplespace.limits import Limits
 from tuplespace.security import handshake
 from tuplespace.space import TupleSpace
 from tuplespace.template import ANY, Between, Exactly, OneOf, matches
 
 __all__ = [
     # Spaces
-    "RemoteSpace", "Space", "TupleSpace", "connect", "handshake",
+    "Limits", "RemoteSpace", "Space", "TupleSpace", "connect", "handshake",
     # What they return
     "Claim", "Event", "Handle", "Subscription",
     # Templates

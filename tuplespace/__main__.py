@@ -24,6 +24,9 @@ def main() -> int:
         help="found by this on the local network; default: tuplespace; embedded: not found",
     )
     parser.add_argument(
+        "--limit", action="append", default=[], metavar="NAME=NUMBER", help="as in bytes=4G"
+    )
+    parser.add_argument(
         "--embedded", action="store_true",
         help="print the URI alone, and end when standard input does",
     )  # fmt: skip
@@ -37,7 +40,7 @@ def main() -> int:
             options.host, options.port, store=options.store, key_file=options.key_file,
             announce=(lambda line: None) if quiet else say,
             ready=say if quiet else lambda uri: None, own_key=not quiet,
-            name=options.name or (None if quiet else DEFAULT_NAME),
+            limits=options.limit, name=options.name or (None if quiet else DEFAULT_NAME),
         )  # fmt: skip
     except TupleSpaceError as error:
         sys.stderr.write(f"tuplespace: {error}\n")

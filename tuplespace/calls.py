@@ -38,12 +38,14 @@ class CallDesk:
     Attributes:
         effects: Replies to deliver, in order; the host empties it after every call.
         now: The time of the latest call, by the host's clock. deadlines: What falls due; a due
-            (kind, key) calls the handler of its kind with its key.
+            (kind, key) calls the handler of its kind with its key. sent: The bytes of the latest
+            call on the wire, None if it came by no wire.
     """
 
     def __init__(self, first_number: int) -> None:
         self.effects: list[Effect] = []
         self.now = 0.0
+        self.sent: int | None = None
         self.deadlines = Deadlines()
         self._numbers = itertools.count(first_number)
         self._sessions: dict[str, Session] = {}
@@ -124,20 +126,25 @@ class CallDesk:
 
     # -- calls
 
-    def call(self, lane: Lane, number: int, verb: str, args: Iterable[Any], now: float) -> None:
+    def call(
+        self, lane: Lane, number: int, verb: str, args: Iterable[Any], now: float,
+        sent: int | None = None,
+    ) -> None:  # fmt: skip
         """Apply one operation, or answer its repetition; the reply appears in `effects`.
 
         Args:
             lane: Who calls. number: The operation's number, larger than the lane's last, or
                 equal to it for a repetition.
             verb: Its name. args: Its arguments, tuples in plain form, templates compiled.
-            now: The space's clock, never less than before.
+            now: The space's clock, never less than before. sent: The call's bytes on the wire,
+                None if it came by no wire.
         """
         if number <= lane.number:
             self._repeat(lane, number)
             return
         self.advance(now)
         self._operations += 1
+        self.sent = sent
         self.unpark(lane)
         lane.number, lane.reply = number, None
         try:

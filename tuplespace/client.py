@@ -35,16 +35,14 @@ from tuplespace.frames import (
     message_size,
     reply_in,
 )
+from tuplespace.limits import Limits
 from tuplespace.networks import address_for_others, host_of, is_loopback
 from tuplespace.opaque import Opener
 from tuplespace.proxy import GuardedProxy
 from tuplespace.security import Key, load_key, nonce
 from tuplespace.verbs import TEMPLATE_FIRST, SpaceVerbs
-from tuplespace.wire import pack, pack_template, unpack
+from tuplespace.wire import check_sizes, pack, pack_template, unpack
 
-#: What a tuple may weigh, and a call in all.
-TUPLE_BYTES: Final = 16 << 20
-_CALL_BYTES: Final = 1 << 30
 _RECEIVE: Final = 64 * 1024
 _CONNECT_SECONDS: Final = 5.0
 _GOODBYE_SECONDS: Final = 1.0
@@ -61,6 +59,7 @@ class _Lane:
         self.number = 0
         self.space_id: str | None = None
         self.is_open = False  # whether the space listens for other machines
+        self.tuple_bytes = Limits.tuple_bytes
         self._proxy: GuardedProxy | None = None
         self._sock: socket.socket | None = None
         self._timeout = -1.0  # of the socket, which is slow to be told
@@ -74,6 +73,7 @@ class _Lane:
         proxy = GuardedProxy(uri, key, {"session": session, "lane": self.id})
         admission = proxy.connect(timeout)
         self.is_open = bool(admission.get("is_open"))
+        self.tuple_bytes = int(admission.get("tuple_bytes", 0)) or Limits.tuple_bytes
         self._proxy, self._sock, self._timeout = proxy, proxy._pyroConnection.sock, -1.0
         return str(admission["space"])
 
@@ -153,6 +153,7 @@ class RemoteSpace(SpaceVerbs):
         self._busy: set[_Lane] = set()
         self._lanes = 0
         self._space_id: str | None = None
+        self._tuple_bytes = Limits.tuple_bytes
         self._closing = threading.Event()
 
     def _begin_after_fork(self) -> None:
@@ -180,8 +181,8 @@ class RemoteSpace(SpaceVerbs):
         try:
             lane.number += 1
             request = pack((lane.number, verb, tuple(args)))
-            if len(request) > TUPLE_BYTES:
-                _check_sizes(verb, args, len(request))
+            if len(request) > self._tuple_bytes:
+                check_sizes(verb, args, len(request), self._tuple_bytes)
             try:
                 reply = self._exchange(lane, request, timeout)
             except BaseException:
@@ -231,6 +232,7 @@ class RemoteSpace(SpaceVerbs):
 
     def _connect(self, lane: _Lane) -> None:
         space_id = lane.connect(self.uri, self._key, self._session, _CONNECT_SECONDS)
+        self._tuple_bytes = lane.tuple_bytes
         known, lane.space_id = lane.space_id or self._space_id, space_id
         with self._lock:
             if self._space_id != space_id:
@@ -275,6 +277,7 @@ class RemoteSpace(SpaceVerbs):
                 self._space_id = lane.space_id = lane.connect(
                     self.uri, self._key, self._session, timeout
                 )
+                self._tuple_bytes = lane.tuple_bytes
         finally:
             self._give_back(lane)
 
@@ -327,23 +330,6 @@ class RemoteSpace(SpaceVerbs):
             each.disconnect()
         for each in busy:
             each.interrupt()
-
-
-def _check_sizes(verb: str, args: Sequence[Any], size: int) -> None:
-    """Refuse a call in which one tuple is too large, or all of them together."""
-    tuples: Sequence[Any] = ()
-    if verb == "write":
-        tuples = args[0]
-    elif verb == "confirm_many":
-        tuples = [each for written in args[1] for each in written]
-    elif verb == "renew_many":
-        tuples = [each for record in args[0] for each in record[-1]]
-    largest = max((len(pack(each)) for each in tuples), default=size)
-    if largest > TUPLE_BYTES or size > _CALL_BYTES:
-        raise errors.TupleTooLargeError(
-            f"{verb}: a tuple of {largest:,} bytes in a call of {size:,}; {TUPLE_BYTES:,} and "
-            f"{_CALL_BYTES:,} are allowed; send bulk by reference"
-        )
 
 
 #: Every client of this process; a fork leaves its child copies of their connections.

@@ -24,38 +24,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from tuplespace import errors
 from tuplespace.calls import PARKED, CallDesk
-from tuplespace.entry import Claim, Entry, check_limit, check_seconds, check_timeout
+from tuplespace.entry import Claim, Entry, check_limit, check_seconds, check_timeout, weight_of
 from tuplespace.events import Subscriptions
 from tuplespace.index import EntryIndex
+from tuplespace.limits import Account, Limits, as_many_as_fit, check_waiters
 from tuplespace.sessions import Lane, Session
 from tuplespace.template import Template, Tuple
-from tuplespace.waiting import WaiterIndex
-
-
-class Waiter:
-    """A parked search: it goes on until a write, or its timeout, ends it. A `calls.ParkedCall`."""
-
-    __slots__ = ("_core", "hooks", "lane", "lease", "limit", "number", "template", "verb")
-
-    def __init__(
-        self, core: SpaceCore, lane: Lane, verb: str, template: Template, limit: int, lease: float
-    ) -> None:
-        self._core, self.number, self.lane, self.verb = core, core.number(), lane, verb
-        self.hooks: Any = None
-        self.template, self.limit, self.lease = template, limit, lease
-
-    def drop(self) -> None:
-        """See `calls.ParkedCall.drop`."""
-        self._core.drop_waiter(self)
-
-    def resume(self) -> None:
-        """See `calls.ParkedCall.resume`."""
-        self._core.serve(self)
+from tuplespace.waiting import Waiter, WaiterIndex
 
 
 class SpaceCore(CallDesk):
@@ -66,13 +47,17 @@ class SpaceCore(CallDesk):
             tell; asked before a tuple is handed to one who waited.
         first_number: Of ids and tokens. A space that restarts empty must not give again what its
             clients still hold from before.
+        limits: What it takes before it refuses.
     """
 
     def __init__(
-        self, alive: Callable[[Any], bool] = lambda link: True, first_number: int = 1
-    ) -> None:
+        self, alive: Callable[[Any], bool] = lambda link: True, first_number: int = 1,
+        limits: Limits = Limits(),
+    ) -> None:  # fmt: skip
         super().__init__(first_number)
         self._alive = alive
+        self._limits = limits
+        self._account = Account(limits)
         self._index = EntryIndex()
         self._entries = self._index.entries
         self._readers = WaiterIndex()
@@ -104,21 +89,32 @@ class SpaceCore(CallDesk):
     # -- writing
 
     def _write(self, lane: Lane, values: Iterable[Tuple], lease: float | None = None) -> int:
-        return self._store(self._entries_of(values, check_seconds("lease", lease)))
+        entries = self._entries_of(values, check_seconds("lease", lease))
+        self._account.admit(entries)
+        return self._store(entries)
 
-    def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:
+    def _entries_of(
+        self, values: Iterable[Tuple], lease: float, share: int | None = None
+    ) -> list[Entry]:
         """Make entries that are not in the space yet: all that can be wrong with them shows here."""
+        values = list(values)
+        if share is None and self.sent is not None:
+            share = self.sent // max(len(values), 1)
         now, numbers = self.now, self._numbers
-        return [Entry(next(numbers), value, now, now + lease) for value in values]
+        return [
+            Entry(next(numbers), value, now, now + lease, weight_of(value, share))
+            for value in values
+        ]
 
     def _store(self, entries: list[Entry]) -> int:
         """Store all, then serve whoever waits; return the first id, the others follow it."""
         for entry in entries:
             self._index.add(entry)
+            self._account.add(entry)
             if entry.expires != math.inf:
                 self.deadlines.set(("entry", entry.id), entry.expires)
             if self._events.listening:
-                self._events.emit("write", entry.value)
+                self._events.emit("write", entry)
         if self._readers or self._takers:
             for entry in entries:
                 self._offer(entry)
@@ -176,6 +172,7 @@ class SpaceCore(CallDesk):
             return value
         if wait <= 0:
             raise _no_match(template)
+        check_waiters(len(self._waiters), self._limits)
         (self._readers if verb == "read" else self._takers).add(waiter)
         self._waiters[waiter.number] = waiter
         lane.waiter = waiter
@@ -186,7 +183,7 @@ class SpaceCore(CallDesk):
         """Answer a search now, if the space can."""
         verb = waiter.verb
         if verb.endswith("_many"):
-            entries = self._index.find(waiter.template, waiter.limit)
+            entries = as_many_as_fit(self._index.find(waiter.template, waiter.limit))
             if not entries:
                 return False, None
             if verb == "take_many":
@@ -239,6 +236,7 @@ class SpaceCore(CallDesk):
         entry = self._index.first(template)
         if entry is None:
             raise _no_match(template)
+        self._account.admit(replacement, leaving=entry)
         self._remove(entry, "take")
         self._store(replacement)
         return entry.value
@@ -248,6 +246,7 @@ class SpaceCore(CallDesk):
     def _remove(self, entry: Entry, event: str) -> None:
         """Take an entry, ready or claimed, out of the space for good."""
         del self._entries[entry.id]
+        self._account.remove(entry)
         if entry.claim is None:
             self._index.hide(entry)
         else:
@@ -255,7 +254,7 @@ class SpaceCore(CallDesk):
         if entry.expires != math.inf:
             self.deadlines.discard(("entry", entry.id))
         if self._events.listening:
-            self._events.emit(event, entry.value)
+            self._events.emit(event, entry)
 
     def _cancel_entry(self, lane: Lane, id: int) -> bool:
         entry = self._entries.get(id)
@@ -333,20 +332,29 @@ class SpaceCore(CallDesk):
         self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None
     ) -> tuple[Any, ...]:
         seconds = check_seconds("lease", lease)
+        share = self._share(map(len, writes))
 
         def confirm(token: int, values: list[Tuple]) -> int:
-            entry, results = self._held(lane, token), self._entries_of(values, seconds)
+            entry, results = self._held(lane, token), self._entries_of(values, seconds, share)
+            self._account.admit(results, leaving=entry)
             self._remove(entry, "take")
             return self._store(results)
 
         pairs = zip(tokens, writes, strict=True)
         return self._each(partial(confirm, *pair) for pair in pairs)
 
+    def _share(self, counts: Iterable[int]) -> int | None:
+        """Return the bytes of each tuple of a call that writes so many, on the average."""
+        return None if self.sent is None else self.sent // max(sum(counts), 1)
+
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
+        share = self._share(len(values) for _, _, values in triples)
+
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
             claim = self._held(lane, token).claim
             assert claim is not None
-            results = self._entries_of(values, math.inf)
+            results = self._entries_of(values, math.inf, share)
+            self._account.admit(results)
             if lease is not None:
                 claim.lease = check_seconds("lease", lease)
             self.deadlines.set(("claim", token), self.now + claim.lease)
@@ -370,6 +378,7 @@ class SpaceCore(CallDesk):
         oldest = self._index.oldest()
         return {
             "tuples": len(self._entries),
+            "bytes": self._account.bytes,
             "waiters": len(self._waiters),
             "claims": len(self._claims),
             "subscriptions": len(self._events),
@@ -377,6 +386,7 @@ class SpaceCore(CallDesk):
             "connections": sum(s.connections for s in self._sessions.values()),
             "oldest_ready_seconds": 0.0 if oldest is None else now - oldest.written,
             "operations": self._operations,
+            "limits": asdict(self._limits),
         }
 
 

@@ -26,10 +26,12 @@ from typing import Any
 import Pyro5.api
 from Pyro5 import config
 
+from tuplespace.connection import Connection
 from tuplespace.errors import AuthenticationError
+from tuplespace.limits import Limits
 from tuplespace.networks import host_of
 from tuplespace.security import Key, nonce, same
-from tuplespace.transport import Connection, Transport
+from tuplespace.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
         key: What clients must prove to have.
         host: Address to bind; loopback unless said otherwise. port: 0 lets the system choose.
             A link-local address of IPv6 has its scope, as in fe80::1%eth0.
+        limits: How many connections.
 
     Raises:
         OSError: The address cannot be bound.
@@ -48,7 +51,9 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
 
     transportServer: Any  # noqa: N815  # Pyro's name
 
-    def __init__(self, key: Key, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, key: Key, host: str = "127.0.0.1", port: int = 0, limits: Limits = Limits()
+    ) -> None:
         self.key = key
         self._stopping = threading.Event()
         # Stock clients get bytes as bytes from serpent; a stock daemon sends base64 in a dict.
@@ -65,7 +70,7 @@ class GuardedDaemon(Pyro5.api.Daemon):  # type: ignore[misc]
             sock.close()
             sock = _bind_scoped(host, port)
             self.locationStr = f"[{host_of(sock.getsockname())}]:{sock.getsockname()[1]}"
-        self.transportServer = Transport(self, sock, self.locationStr)
+        self.transportServer = Transport(self, sock, self.locationStr, limits)
 
     @property
     def port(self) -> int:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import Any
+from sys import getsizeof
+from typing import Any, Final
 
 from tuplespace.errors import InvalidArgumentError
-from tuplespace.template import Tuple, shape_of
+from tuplespace.template import SCALARS, Opaque, Tuple, shape_of
 
-_FOR_EVER = 1e9
+#: Weights are kept in units of so many bytes, because Python keeps small ints but once.
+WEIGHT_UNIT: Final = 64
+# Measured with a million tuples of three fields: the entry, its places in line and in a dict.
+_ENTRY_BYTES: Final = 320
+_FIELD_BYTES: Final = 48
+_FOR_EVER: Final = 1e9
 
 
 class Claim:
@@ -32,15 +38,52 @@ class Entry:
     Attributes:
         written: When it was stored. expires: When its own lease ends, or infinity. Both by the
             space's clock.
-        claim: Who holds it; None while it is ready.
+        claim: Who holds it; None while it is ready. weight: What it takes of memory, in
+            WEIGHT_UNIT s.
     """
 
-    __slots__ = ("claim", "expires", "id", "shape", "value", "written")
+    __slots__ = ("claim", "expires", "id", "shape", "value", "weight", "written")
 
-    def __init__(self, id: int, value: Tuple, written: float, expires: float) -> None:
+    def __init__(
+        self, id: int, value: Tuple, written: float, expires: float, weight: int = 0
+    ) -> None:
         self.id, self.value, self.written, self.expires = id, value, written, expires
+        self.weight = weight
         self.shape: Hashable = shape_of(value)
         self.claim: Claim | None = None
+
+
+def weight_of(value: Tuple, sent: int | None = None) -> int:
+    """Return about what an entry of this tuple takes of memory, in WEIGHT_UNIT s.
+
+    Args:
+        value: The tuple. sent: Bytes it took on the wire, if it came from there: counting them
+            takes longer than anything else here.
+    """
+    if sent is None:
+        sent = _bytes_of(value)
+    flat = type(value) is tuple and SCALARS.issuperset(map(type, value))
+    count = len(value) if flat else _fields_of(value)
+    return (_ENTRY_BYTES + _FIELD_BYTES * count + sent) // WEIGHT_UNIT + 1
+
+
+def _fields_of(value: Any) -> int:
+    """Return how many fields there are at any depth, the nested tuples themselves included."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return 1 + sum(map(_fields_of, value))
+    if kind is dict:
+        return 1 + sum(map(_fields_of, value.values())) + 2 * len(value)
+    return 1
+
+
+def _bytes_of(value: Any) -> int:
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return sum(map(_bytes_of, value))
+    if kind is dict:
+        return sum(map(_bytes_of, value.values())) + sum(map(getsizeof, value))
+    return getsizeof(value.sealed if kind is Opaque else value)
 
 
 def check_seconds(name: str, seconds: Any) -> float:

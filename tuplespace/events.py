@@ -1,7 +1,7 @@
 """Subscriptions: events kept for one subscriber until it has fetched them. Pure.
 
-Sequence numbers have no gaps. A subscriber that falls BACKLOG events behind loses those and is
-told so by one ``("overflow", None)`` in their place; at the end of its own lease it gets
+Sequence numbers have no gaps. A subscriber that falls BACKLOG events, or too many bytes, behind
+loses those and is told so by one ``("overflow", None)`` in their place; at the end of its own lease it gets
 ``("close", None)``. Source: Rinda's ``notify``, whose queue is unbounded.
 
 ::
@@ -16,14 +16,15 @@ from collections import deque
 from typing import Any
 
 from tuplespace.calls import PARKED, CallDesk
-from tuplespace.entry import check_seconds, check_timeout
+from tuplespace.entry import WEIGHT_UNIT, Entry, check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
 from tuplespace.sessions import Lane, Session
 from tuplespace.template import Template, Tuple
 from tuplespace.waiting import WaiterIndex
 
-#: Events kept for a subscriber before it overflows.
+#: Events kept for a subscriber before it overflows, and what their tuples may weigh.
 BACKLOG = 10_000
+_BACKLOG_WEIGHT = (64 << 20) // WEIGHT_UNIT
 KINDS = (None, "write", "take", "delete")
 
 Record = tuple[int, str, Tuple | None]
@@ -43,21 +44,31 @@ class Subscription:
         self.hooks: Any = None
         self.sequence = 0
         self.pending: deque[Record] = deque()
+        self._weights: deque[int] = deque()
+        self._weight = 0
         self.fetcher: Lane | None = None  # whose next_events is parked
         self.closed = False
 
-    def push(self, kind: str, value: Tuple | None) -> None:
+    def push(self, kind: str, value: Tuple | None, weight: int = 0) -> None:
         """Add an event, or the overflow in place of all that are pending."""
-        if len(self.pending) >= BACKLOG:
-            self.pending.clear()
+        self._weight += weight
+        if len(self.pending) >= BACKLOG or self._weight > _BACKLOG_WEIGHT:
+            self._forget_pending()
             kind, value = "overflow", None
         self.sequence += 1
         self.pending.append((self.sequence, kind, value))
+        self._weights.append(weight if value is not None else 0)
+
+    def _forget_pending(self) -> None:
+        self.pending.clear()
+        self._weights.clear()
+        self._weight = 0
 
     def after(self, sequence: int) -> tuple[Record, ...]:
         """Drop what the subscriber has seen, up to `sequence`, and return the rest."""
         while self.pending and self.pending[0][0] <= sequence:
             self.pending.popleft()
+            self._weight -= self._weights.popleft()
         return tuple(self.pending)
 
     def drop(self) -> None:
@@ -132,11 +143,11 @@ class Subscriptions:
                 self.desk.answer(fetcher, True, ((subscription.sequence + 1, "close", None),))
             self._forget(subscription)
 
-    def emit(self, kind: str, value: Tuple) -> None:
+    def emit(self, kind: str, entry: Entry) -> None:
         """Tell all who want to hear of it."""
-        for subscription in list(self._open.matching(value)):
+        for subscription in list(self._open.matching(entry.value)):
             if subscription.kind is None or subscription.kind == kind:
-                subscription.push(kind, value)
+                subscription.push(kind, entry.value, entry.weight)
                 self.deliver(subscription)
 
     def deliver(self, subscription: Subscription) -> None:

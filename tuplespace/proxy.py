@@ -9,9 +9,9 @@ import Pyro5.api
 import Pyro5.errors
 from Pyro5 import protocol, serializers, socketutil
 
+from tuplespace.connection import tune
 from tuplespace.errors import AuthenticationError, SpaceUnreachableError
 from tuplespace.security import Key, nonce, same
-from tuplespace.transport import tune
 
 
 class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]

@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tuplespace.discovery import RING_PORT, check_name
 from tuplespace.errors import InvalidArgumentError, TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME
 from tuplespace.networks import address_for_others, is_loopback
+from tuplespace.resources import server_limits
 from tuplespace.security import load_key, make_key
 from tuplespace.server import SpaceDaemon
 
@@ -31,7 +32,7 @@ def serve(
     host: str = "127.0.0.1", port: int = DEFAULT_PORT, *, store: str = MEMORY,
     key_file: str | None = None, announce: Callable[[str], None] = print,
     ready: Callable[[str], None] = lambda uri: None, own_key: bool = True,
-    name: str | None = None, ring_port: int = RING_PORT,
+    name: str | None = None, ring_port: int = RING_PORT, limits: Iterable[str] = (),
 ) -> None:  # fmt: skip
     """Serve a tuple space in the main thread until SIGTERM or SIGINT.
 
@@ -40,10 +41,12 @@ def serve(
         key_file: See `security.key_path`. announce: Told, line by line, what a person must know.
         ready: Told the URI once clients can connect. own_key: Make the key if there is none.
         name: What `discovery.find` finds it by; None: it is not to be found. ring_port: For that.
+        limits: Changes of `resources.server_limits`, see `limits.Limits.changed`.
 
     Raises:
         AddressInUseError: The port is taken. AuthenticationError: No usable key.
-        InvalidArgumentError: The store is not there yet, or the address or the name is none.
+        InvalidArgumentError: The store is not there yet, or the address, the name or a limit is
+            none.
     """
     if store != MEMORY:
         raise InvalidArgumentError(
@@ -51,9 +54,10 @@ def serve(
         )
     if name is not None:
         check_name(name)
+    allowed = server_limits().changed(limits)
     key = make_key(key_file) if own_key else load_key(key_file)
     try:
-        daemon = SpaceDaemon(key, host, port)
+        daemon = SpaceDaemon(key, host, port, allowed)
     except OSError as error:
         raise _bind_error(host, port, error) from None
     for number in (signal.SIGTERM, signal.SIGINT):

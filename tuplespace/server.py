@@ -19,18 +19,20 @@ from Pyro5 import protocol, serializers
 from Pyro5.callcontext import current_context
 
 from tuplespace import errors
+from tuplespace.connection import Connection
 from tuplespace.core import SpaceCore
 from tuplespace.daemon import GuardedDaemon
 from tuplespace.discovery import RING_PORT, Responder
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME, request_in, result_message
+from tuplespace.limits import Limits
 from tuplespace.networks import host_of, is_loopback
+from tuplespace.resources import default_limits
 from tuplespace.security import Key
 from tuplespace.sessions import Lane
 from tuplespace.stock import StockSpace, builtin_error, for_stock
 from tuplespace.template import Template
-from tuplespace.transport import Connection
 from tuplespace.verbs import TEMPLATE_FIRST
-from tuplespace.wire import pack, unpack, unpack_template
+from tuplespace.wire import check_sizes, pack, unpack, unpack_template
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class SpaceDaemon(GuardedDaemon):
     Args:
         key: The cluster key.
         host: Address to bind. port: 0 lets the system choose.
+        limits: What it takes before it refuses; None: see `resources.default_limits`.
 
     Attributes:
         space_id: Changes whenever the space starts empty, so that clients notice.
@@ -66,9 +69,14 @@ class SpaceDaemon(GuardedDaemon):
         OSError: The address cannot be bound.
     """
 
-    def __init__(self, key: Key, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
-        super().__init__(key, host, port)
-        self.core = SpaceCore(Connection.is_alive, first_number=1 + secrets.randbits(48))
+    def __init__(
+        self, key: Key, host: str = "127.0.0.1", port: int = DEFAULT_PORT,
+        limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        limits = limits or default_limits()
+        super().__init__(key, host, port, limits)
+        self.core = SpaceCore(Connection.is_alive, 1 + secrets.randbits(48), limits)
+        self._limits = limits
         self.space_id = secrets.token_hex(8)
         self.register(StockSpace(self.serve_stock), OBJECT_NAME)
         self._templates = functools.lru_cache(maxsize=4096)(unpack_template)
@@ -125,7 +133,10 @@ class SpaceDaemon(GuardedDaemon):
         if claims is None:
             lane.link = connection
         connection.guest = _Guest(lane, is_stock=claims is None)
-        return {"space": self.space_id, "is_open": self._is_open}
+        return {
+            "space": self.space_id, "is_open": self._is_open,
+            "tuple_bytes": self._limits.tuple_bytes,
+        }  # fmt: skip
 
     def clientDisconnect(self, conn: Connection) -> None:  # noqa: N802
         """Pyro's hook: a connection has gone."""
@@ -166,6 +177,13 @@ class SpaceDaemon(GuardedDaemon):
             problem = errors.InvalidArgumentError(f"not a call: {error}")
             self.core.effects.append((lane, lane.number, False, problem))
             return
+        size = len(request)
+        if size > self._limits.tuple_bytes:
+            try:
+                check_sizes(verb, args, size, self._limits.tuple_bytes)
+            except errors.TupleTooLargeError as error:
+                self.core.effects.append((lane, number, False, error))
+                return
         if verb == "goodbye":
             for other in lane.session.lanes.values():
                 if other is not lane and other.link is not None:
@@ -181,7 +199,7 @@ class SpaceDaemon(GuardedDaemon):
                 no_template = errors.InvalidTemplateError(str(error))
                 self.core.effects.append((lane, number, False, no_template))
                 return
-        self.core.call(lane, number, verb, args, time.monotonic())
+        self.core.call(lane, number, verb, args, time.monotonic(), size)
 
     def _deliver(self) -> None:
         """Send what the core decided to whoever is still there."""
@@ -226,7 +244,13 @@ class SpaceDaemon(GuardedDaemon):
                 args = (Template(args[0]), *args[1:])
             except errors.TupleSpaceError as error:
                 raise builtin_error(error) from None
-        self.core.call(lane, lane.number + 1, verb, args, time.monotonic())
+        size = connection.message_size
+        if size > self._limits.tuple_bytes:
+            try:
+                check_sizes(verb, args, size, self._limits.tuple_bytes)
+            except errors.TupleTooLargeError as error:
+                raise builtin_error(error) from None
+        self.core.call(lane, lane.number + 1, verb, args, time.monotonic(), size)
         mine = next((effect for effect in self.core.effects if effect[0] is lane), None)
         if mine is not None:
             self.core.effects.remove(mine)

@@ -6,15 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from tuplespace.core import SpaceCore
+from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.errors import ClosedError
+from tuplespace.limits import Limits
 from tuplespace.opaque import Opener
+from tuplespace.resources import default_limits
 from tuplespace.security import throwaway_key
 from tuplespace.sessions import Lane
 from tuplespace.template import Template
 from tuplespace.verbs import TEMPLATE_FIRST, SpaceVerbs
+from tuplespace.wire import check_sizes, tuples_in
+
+_WRITING: Final = frozenset({"write", "swap", "confirm_many", "renew_many"})
 
 
 class TupleSpace(SpaceVerbs):
@@ -23,6 +29,9 @@ class TupleSpace(SpaceVerbs):
     Tuples are copied on write and on read, objects by pickle, so that a program moves to a
     remote space unchanged. The one lock of the package is here.
 
+    Args:
+        limits: What it takes before it refuses; None: see `resources.default_limits`.
+
     Examples:
         >>> space = TupleSpace()
         >>> handle = space.write(("task", 7, b"x"))
@@ -30,10 +39,11 @@ class TupleSpace(SpaceVerbs):
         ('task', 7, b'x')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(Opener(throwaway_key()))
         self._lock = threading.Lock()
-        self._core = SpaceCore()
+        self._limits = limits or default_limits()
+        self._core = SpaceCore(limits=self._limits)
         self._session = self._core.connect("local", time.monotonic())
         self._threads = threading.local()
         self._closed = False
@@ -44,6 +54,8 @@ class TupleSpace(SpaceVerbs):
     def _call(self, verb: str, args: Sequence[Any], timeout: float = 0.0) -> Any:
         if verb in TEMPLATE_FIRST:
             args = (Template(args[0]), *args[1:])
+        if verb in _WRITING:
+            self._check_sizes(verb, args)
         lane = self._lane()
         link: _Link = lane.link
         try:
@@ -61,6 +73,12 @@ class TupleSpace(SpaceVerbs):
         if link.ok:
             return link.value
         raise link.value
+
+    def _check_sizes(self, verb: str, args: Sequence[Any]) -> None:
+        """Refuse what a remote space would; most tuples are not worth to be measured exactly."""
+        most = self._limits.tuple_bytes
+        if sum(map(weight_of, tuples_in(verb, args))) * WEIGHT_UNIT > most:
+            check_sizes(verb, args, 0, most)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -17,29 +17,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import selectors
 import socket
 import struct
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from Pyro5 import protocol, serializers, socketutil
+from Pyro5 import protocol, serializers
 from Pyro5.errors import CommunicationError
+
+from tuplespace.connection import Connection, tune
+from tuplespace.limits import CALL_BYTES, Limits
 
 logger = logging.getLogger(__name__)
 
-#: What strangers may send, in bytes, and how many seconds they have for it.
+#: What strangers may send, in bytes.
 HANDSHAKE_BYTES: Final = 4 * 1024
-HANDSHAKE_SECONDS: Final = 5.0
-#: What a client with the key may send in one message.
-MESSAGE_BYTES: Final = 1 << 30
-#: Connections that have not proved the key yet; more wait in the backlog.
-UNAUTHENTICATED: Final = 512
-#: Seconds a reply may stand in the queue of a client that reads nothing.
-SEND_SECONDS: Final = 30.0
 
 # Reads of 128 KiB and more cross malloc's mmap threshold and cost a multiple.
 _RECEIVE: Final = 64 * 1024
@@ -52,115 +46,19 @@ _SERIALIZERS: Final = frozenset(
 _REFUSED_FLAGS: Final = protocol.FLAGS_COMPRESSED | protocol.FLAGS_KEEPSERIALIZED
 
 
-def tune(sock: socket.socket) -> None:
-    """Send small messages at once, and notice within half a minute a peer that has vanished."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 25_000),
-    ):  # fmt: skip
-        option = getattr(socket, name, None)  # each system has its own
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-class Connection(socketutil.SocketConnection):  # type: ignore[misc]
-    """A client. Pyro reads its messages from here and writes replies here; neither blocks.
-
-    Attributes:
-        authenticated: Whether it has proved the key. peer: Its address, for logs.
-        guest: What the daemon knows of it; None at first. outbox: What it has not read yet;
-            until it has, nothing more is read from it.
-    """
-
-    def __init__(self, sock: socket.socket, transport: Transport) -> None:
-        super().__init__(sock)
-        self.authenticated = False
-        self.guest: Any = None
-        self.peer = str(sock.getpeername())
-        self.closed = False
-        self.muted = False
-        self.received = bytearray()
-        self.outbox: deque[memoryview] = deque()
-        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
-        self._transport = transport
-        self._message = b""
-        self._read = 0
-
-    def load(self, message: bytes) -> None:
-        """Make this whole message the next that `recv` reads from."""
-        self._message, self._read = message, 0
-
-    def recv(self, size: int) -> bytes:
-        """Return the next bytes of the loaded message."""
-        start = self._read
-        self._read = start + size
-        return self._message[start : self._read]
-
-    def send(self, data: bytes) -> None:
-        """Send what the socket takes now and queue the rest."""
-        if self.muted or self.closed:
-            return
-        if not self.outbox:
-            try:
-                sent = self.sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._transport.doom(self)
-                return
-            if sent == len(data):
-                return
-            data = memoryview(data)[sent:]  # type: ignore[assignment]
-            self.deadline = time.monotonic() + SEND_SECONDS
-            self._transport.watch(self, selectors.EVENT_WRITE)
-        self.outbox.append(memoryview(data))
-
-    def is_alive(self) -> bool:
-        """Say whether the client is there: its end may have come and wait to be read."""
-        try:
-            return not self.closed and self.sock.recv(1, socket.MSG_PEEK) != b""
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-
-    def flush(self) -> None:
-        """Send more of the queue; called when the socket takes more."""
-        outbox = self.outbox
-        try:
-            while outbox:
-                sent = self.sock.send(outbox[0])
-                self.deadline = time.monotonic() + SEND_SECONDS
-                if sent < len(outbox[0]):
-                    outbox[0] = outbox[0][sent:]
-                    return
-                outbox.popleft()
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._transport.doom(self)
-            return
-        self._transport.resume(self)
-
-    @property
-    def overdue(self) -> float:
-        """When it must have shown the key, or read on; infinity if nothing is asked of it."""
-        return self.deadline if self.outbox or not self.authenticated else math.inf
-
-
 class Transport:
     """Takes the place of a daemon's ``transportServer``.
 
     Args:
         daemon: Whose requests to handle; besides Pyro's names it has `fast_path`,
             `next_deadline`, `advance`.
-        sock: Its listening socket, which this owns from now on.
+        sock: Its listening socket, which this owns from now on. limits: How many connections.
     """
 
-    def __init__(self, daemon: Any, sock: socket.socket, location: str) -> None:
-        self.daemon, self.sock, self.locationStr = daemon, sock, location
+    def __init__(
+        self, daemon: Any, sock: socket.socket, location: str, limits: Limits = Limits()
+    ) -> None:
+        self.daemon, self.sock, self.locationStr, self._limits = daemon, sock, location, limits
         sock.setblocking(False)
         sock.listen(4096)
         self.selector = selectors.DefaultSelector()
@@ -169,6 +67,8 @@ class Transport:
         self._wake_reader.setblocking(False)
         self.selector.register(sock, selectors.EVENT_READ, self._accept)
         self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
+        # What a client with the key may send in one message.
+        self._message_bytes = max(CALL_BYTES, limits.tuple_bytes) + (1 << 20)
         self._connections: set[Connection] = set()
         self._strangers, self._listening = 0, True
         self._doomed: list[Connection] = []
@@ -203,7 +103,7 @@ class Transport:
             if now >= next_housekeeping:
                 next_housekeeping = now + _HOUSEKEEPING_SECONDS
                 self.daemon._housekeeping()
-                self._listen(self._strangers < UNAUTHENTICATED)
+                self._listen(self._has_room)
                 for connection in [c for c in self._connections if c.overdue <= now]:
                     logger.info("cut %s: it neither sent nor read in time", connection.peer)
                     self.doom(connection)
@@ -252,8 +152,12 @@ class Transport:
 
     def _accept(self) -> None:
         for _ in range(64):
-            if self._strangers >= UNAUTHENTICATED:
+            if not self._has_room:
                 self._listen(False)  # they wait in the backlog
+                if len(self._connections) == self._limits.connections:
+                    logger.warning(
+                        "as many connections as are allowed: %d", self._limits.connections
+                    )
                 return
             try:
                 sock, _ = self.sock.accept()
@@ -281,9 +185,16 @@ class Transport:
             self.selector.unregister(self.sock)
         self._listening = on
 
+    @property
+    def _has_room(self) -> bool:
+        most = self._limits.connections
+        return self._strangers < self._limits.unauthenticated and (
+            most is None or len(self._connections) < most
+        )
+
     def _one_stranger_less(self) -> None:
         self._strangers -= 1
-        self._listen(True)
+        self._listen(self._has_room)
 
     def _receive(self, connection: Connection) -> None:
         try:
@@ -327,7 +238,7 @@ class Transport:
         """Return the size of the message whose header is here; 0: refused."""
         content, annotations = _SIZES.unpack_from(data, start + 12)
         size: int = _HEADER + content + annotations
-        limit = MESSAGE_BYTES if connection.authenticated else HANDSHAKE_BYTES
+        limit = self._message_bytes if connection.authenticated else HANDSHAKE_BYTES
         flags = data[start + 9]
         if data[start : start + 6] != b"PYRO\x01\xf6" or data[start + 38 : start + 40] != b"M\xc5":
             problem = "not Pyro5's protocol"
@@ -387,7 +298,8 @@ class Transport:
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(connection)
         if not connection.authenticated:
-            self._one_stranger_less()
+            self._strangers -= 1
+        self._listen(self._has_room)
         try:
             self.daemon._clientDisconnect(connection)
         finally:

@@ -162,7 +162,9 @@ class SpaceVerbs(ABC):
         check_seconds("lease", lease)
         return Handle(self, self._call("write", ((self._opener.close_up(tuple),), lease)))
 
-    def write_many(self, tuples: Iterable[Tuple], lease: float | None = None) -> list[Handle]:
+    def write_many(
+        self, tuples: Iterable[Tuple], lease: float | None = None
+    ) -> list[interface.Handle]:
         """See `interface.Space.write_many`."""
         check_seconds("lease", lease)
         values = self._close_all(tuples)

@@ -1,4 +1,4 @@
-"""Waiters found by the tuples they match: the search of `index`, reversed. No I/O, no clock."""
+"""Waiters, and how the tuples they match find them: `index` reversed. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, Protocol
 
+from tuplespace.sessions import Lane
 from tuplespace.template import TYPE, VALUE, Template, Tuple, index_key, shape_of
 
 #: A waiter with more alternatives than this at one position hangs elsewhere.
@@ -19,6 +20,40 @@ _TYPES_COST: Final = 16
 _ANYWHERE: Final = (None,)
 
 Hook = tuple[Any, Any] | None
+
+
+class Server(Protocol):
+    """What a waiter waits for."""
+
+    def number(self) -> int:
+        """Return the next number."""
+
+    def drop_waiter(self, waiter: Waiter) -> None:
+        """Forget a parked search."""
+
+    def serve(self, waiter: Waiter) -> None:
+        """Answer a parked search and let it go, if that can be done now."""
+
+
+class Waiter:
+    """A parked search: it goes on until a write, or its timeout, ends it. A `calls.ParkedCall`."""
+
+    __slots__ = ("_space", "hooks", "lane", "lease", "limit", "number", "template", "verb")
+
+    def __init__(
+        self, space: Server, lane: Lane, verb: str, template: Template, limit: int, lease: float
+    ) -> None:
+        self._space, self.number, self.lane, self.verb = space, space.number(), lane, verb
+        self.template, self.limit, self.lease = template, limit, lease
+        self.hooks: Any = None
+
+    def drop(self) -> None:
+        """See `calls.ParkedCall.drop`."""
+        self._space.drop_waiter(self)
+
+    def resume(self) -> None:
+        """See `calls.ParkedCall.resume`."""
+        self._space.serve(self)
 
 
 class Waiting(Protocol):

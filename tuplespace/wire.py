@@ -9,12 +9,18 @@ thing by far; lists, big ints and matchers are extension types; what is not plai
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
 
-from tuplespace.errors import InvalidTemplateError, InvalidTupleError, TupleSpaceError
+from tuplespace.errors import (
+    InvalidTemplateError,
+    InvalidTupleError,
+    TupleSpaceError,
+    TupleTooLargeError,
+)
+from tuplespace.limits import CALL_BYTES
 from tuplespace.template import (
     ANY,
     SCALARS,
@@ -155,3 +161,34 @@ def unpack_template(data: bytes) -> Template:
         return Template(unpack(data))
     except InvalidTupleError as error:
         raise InvalidTemplateError(str(error)) from None
+
+
+def tuples_in(verb: str, args: Sequence[Any]) -> Sequence[Any]:
+    """Return the tuples that a call would write."""
+    if verb == "write":
+        return args[0]  # type: ignore[no-any-return]
+    if verb == "swap":
+        return args[1:2]
+    if verb == "confirm_many":
+        return [each for written in args[1] for each in written]
+    if verb == "renew_many":
+        return [each for triple in args[0] for each in triple[-1]]
+    return ()
+
+
+def check_sizes(verb: str, args: Sequence[Any], size: int, limit: int) -> None:
+    """Let a call pass that writes no tuple larger than the limit, and is not too large in all.
+
+    Args:
+        verb: Its name. args: Its arguments. size: Its bytes in all. limit: Of one tuple.
+
+    Raises:
+        TupleTooLargeError: It is not so.
+    """
+    largest = max((len(pack(each)) for each in tuples_in(verb, args)), default=size)
+    allowed = max(CALL_BYTES, limit)
+    if largest > limit or size > allowed:
+        raise TupleTooLargeError(
+            f"{verb}: a tuple of {largest:,} bytes in a call of {size:,}; {limit:,} and "
+            f"{allowed:,} are allowed; send bulk by reference"
+        )

@@ -4,7 +4,7 @@
 
     claimer   space --claims--> Shelf                      one parked claim_many at a time
     feeders   Shelf --groups--> worker --answers-->        one thread for each worker process
-    clerk     --confirms with results--> space             all that has piled up, in one round trip
+    clerk     --confirms with results--> space             see `clerk`
     keeper    renews claims and the worker tuple, gives back what waits too long, sweeps
 
 What if ... right here? The agent dies: its session's claims are released a second later, its
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import shutil
 import socket
 import threading
@@ -26,7 +25,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
@@ -36,6 +35,7 @@ from tuplespace.security import load_key
 from tuplespace.template import OneOf
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
+from workers.clerk import Clerk
 from workers.shelf import Errand, Shelf
 from workers.task import ANYWHERE, DIED, Outcome, Task, this_runtime
 from workers.worker import Assignment
@@ -56,9 +56,10 @@ class Agent:
 
     Args:
         uri: The space's; None: as `tuplespace.connect` finds it. name: Its name on the local
-            network, instead. processes: How many workers; None: one a core. key_file: The cluster key. work_dir: For blocks and code, see
-            `blocks.work_folder`. host: This host's name, told to others; agents that share a name
-            share their files. announce: Told what a person should know, line by line.
+            network, instead. processes: How many workers; None: one a core.
+        key_file: The cluster key. work_dir: For blocks and code, see `blocks.work_folder`.
+        host: This host's name, told to others; agents that share a name share their files.
+        announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.
 
     Attributes:
@@ -81,9 +82,6 @@ class Agent:
         self._drain_seconds = drain
         self._stopping = threading.Event()
         self._shelf = Shelf(self._processes)
-        self._answers: queue.SimpleQueue[tuple[Errand, tuple[Any, ...] | None] | None] = (
-            queue.SimpleQueue()
-        )
         self._children: set[Child] = set()
         self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
         self._registration: Handle | None = None
@@ -116,8 +114,10 @@ class Agent:
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             for target in (self._claim, self._keep, *[self._feed] * self._processes)
         ]
-        clerk = threading.Thread(target=self._confirm, name="confirm", daemon=True)
-        for thread in (*jobs, clerk):
+        self._clerk = Clerk(
+            self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
+        )
+        for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
         self._say(
@@ -125,7 +125,7 @@ class Agent:
             f"{self._space.uri}{found}"
         )
         self._stopping.wait()
-        self._drain(clerk)
+        self._drain()
         self._server.stop()
         self._occupied.close()
         if not self._job_folders():
@@ -149,7 +149,7 @@ class Agent:
                 if not missing_key(self._key_file):
                     raise
                 self._say_away(error)
-            except errors.SpaceUnreachableError as error:
+            except (errors.SpaceUnreachableError, errors.SpaceFullError) as error:
                 self._say_away(error)
             except errors.SpaceLostError:
                 continue
@@ -158,7 +158,7 @@ class Agent:
             self._stopping.wait(_RETRY_SECONDS)
         return False
 
-    def _drain(self, clerk: threading.Thread) -> None:
+    def _drain(self) -> None:
         """Let running tasks end, for a while; give back the others, confirm what is done."""
         self._space.retry_for = 1.0
         given_back = [errand.claim for errand in self._shelf.clear()]
@@ -166,9 +166,9 @@ class Agent:
         self._shelf.wait_idle(self._drain_seconds)
         for child in list(self._children):
             child.kill()
-        self._answers.put(None)
-        clerk.join(max(0.5, deadline - time.monotonic()))
-        if not clerk.is_alive():  # else the space is away, and the claims end with the session
+        if self._clerk.finish(
+            max(0.5, deadline - time.monotonic())
+        ):  # else the space is away, and the claims end with the session
             self._release(given_back)
         self._space.close()
 
@@ -250,7 +250,7 @@ class Agent:
                 for ticket, _, seconds, result in child.receive():
                     errand = waiting.pop(ticket)
                     self._shelf.done(errand, seconds)
-                    self._answers.put((errand, result))
+                    self._clerk.put(errand, result)
         except WorkerDiedError as death:
             unanswered = [errand for errand in waiting.values() if not self._forgo(errand)]
             if self._stopping.is_set():
@@ -268,7 +268,7 @@ class Agent:
         if errand.value[1] not in self._over:
             return False
         self._shelf.done(errand, None)
-        self._answers.put((errand, None))
+        self._clerk.put(errand, None)
         return True
 
     def _answer_died(self, child: Child, errand: Errand, reason: str) -> None:
@@ -282,44 +282,10 @@ class Agent:
             0.0, None, {"message": f"the worker process {child.pid} on {self.host} {reason}"},
         )  # fmt: skip
         self._shelf.done(errand, None)
-        self._answers.put((errand, outcome.to_tuple(self._key)))
+        self._clerk.put(errand, outcome.to_tuple(self._key))
 
     def _relay(self, pid: int, line: str) -> None:
         self._say(f"[{self.host}/{pid}] {line}")
-
-    # -- the clerk
-
-    def _confirm(self) -> None:
-        while (first := self._answers.get()) is not None:
-            batch, ended = [first], False
-            with suppress(queue.Empty):
-                while len(batch) < 1000:
-                    answer = self._answers.get_nowait()
-                    if answer is None:
-                        ended = True
-                        break
-                    batch.append(answer)
-            self._confirm_batch(batch)
-            if ended:
-                return
-
-    def _confirm_batch(self, batch: list[tuple[Errand, tuple[Any, ...] | None]]) -> None:
-        pairs = [(errand.claim, () if result is None else (result,)) for errand, result in batch]
-        while True:
-            try:
-                lost = [error for error in self._space.confirm_many(pairs) if error is not None]
-            except errors.ClosedError:
-                break
-            except errors.SpaceLostError as error:
-                self._excuse(error)
-                break
-            except errors.TupleSpaceError as error:
-                self._excuse(error)
-                continue
-            if lost:
-                self._say(f"{self.name}: {len(lost)} results refused: {lost[0]}")
-            break
-        self._shelf.forget([errand for errand, _ in batch])
 
     # -- the keeper
 

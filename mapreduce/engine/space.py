@@ -44,6 +44,7 @@ class SpaceEngine:
         self._server: BlockServer | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
+        self._early: list[Outcome] = []
         self._handle: Handle | None = None
         self._closing = threading.Event()
 
@@ -92,12 +93,29 @@ class SpaceEngine:
             batch.append(value)
             size += len(value[-1])
             if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
-                self.space.write_many(batch)
+                self._write(batch)
                 batch, size = [], 0
-        self.space.write_many(batch)
+        self._write(batch)
+
+    def _write(self, batch: list[Any]) -> None:
+        """Write tasks. While the space is full take outcomes in: they may be what fills it."""
+        while batch and not self._closing.is_set():
+            try:
+                self.space.write_many(batch)
+            except errors.SpaceFullError as error:
+                middle = len(batch) // 2  # there may never be room for all of them at once
+                self._write(batch[:middle])
+                batch = batch[middle:]
+                self._early += self._take_outcomes(error.retry_after)
+            else:
+                return
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
+        early, self._early = self._early, []
+        return early or self._take_outcomes(timeout)
+
+    def _take_outcomes(self, timeout: float) -> list[Outcome]:
         template = ("result", self._job, None, None, None)
         try:
             values = self.space.take_many(template, _OUTCOMES, timeout)

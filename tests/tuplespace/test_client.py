@@ -22,7 +22,7 @@ from tuplespace import (
     TupleTooLargeError,
     connect,
 )
-from tuplespace.client import TUPLE_BYTES
+from tuplespace.limits import Limits
 from tuplespace.security import make_key
 
 
@@ -415,14 +415,14 @@ def test_a_forked_client_makes_connections_of_its_own(space_server, remote, run_
 def test_a_tuple_that_is_too_large_is_refused_and_costs_no_claim(remote):
     remote.write(("c",))
     claim = remote.claim(("c",))
-    large = bytes(TUPLE_BYTES)
+    large = bytes(Limits.tuple_bytes)
     for call in (
         lambda: remote.write(("x", large)), lambda: claim.confirm([("x", large)]),
         lambda: remote.write_many([("x",), ("x", large)]), lambda: claim.renew(write=[("x", large)]),
     ):  # fmt: skip
         with pytest.raises(TupleTooLargeError, match="16,777,"):
             call()
-    quarter = bytes(TUPLE_BYTES // 4)
+    quarter = bytes(Limits.tuple_bytes // 4)
     claim.confirm([("y", quarter)] * 5)
     assert remote.status()["tuples"] == 5
     assert remote.take_many(("y", None), 5) == [("y", quarter)] * 5

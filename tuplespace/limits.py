@@ -1,0 +1,157 @@
+"""What a space takes before it refuses: the limits, and the account of what is stored. Pure.
+
+When a space is full it refuses writes and new waits, at once, with `SpaceFullError`; takes go
+on, and so do confirms: a confirm removes a tuple, and whoever cannot confirm keeps everything
+full. What confirms write may go a third beyond the limits.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+from operator import attrgetter
+from typing import Final
+
+from tuplespace.entry import WEIGHT_UNIT, Entry
+from tuplespace.errors import InvalidArgumentError, SpaceFullError
+
+#: What a call may be in all, however many tuples it writes.
+CALL_BYTES: Final = 256 << 20
+#: Seconds after which to try again when a space is full; takes may have made room by then.
+RETRY_AFTER: Final = 0.5
+#: How far beyond a limit confirms may go.
+_CONFIRMS: Final = 4 / 3
+_SIZE: Final = re.compile(r"(\d+)([KMGT]?)i?B?", re.IGNORECASE)
+#: What a reply of many tuples may weigh; there may be fewer tuples in it than were asked for.
+_REPLY_WEIGHT: Final = (64 << 20) // WEIGHT_UNIT
+_weight_of = attrgetter("weight")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one space takes; None: no limit.
+
+    Attributes:
+        tuple_bytes: Of one tuple, as it travels. tuples: Stored tuples, claimed ones included.
+        bytes: What all of them take in memory, estimated from what they hold. waiters: Parked
+            searches. connections: Of all clients. unauthenticated: Connections that have not
+            shown the cluster key yet; more of them wait to be accepted.
+    """
+
+    tuple_bytes: int = 16 << 20
+    tuples: int | None = None
+    bytes: int | None = None
+    waiters: int | None = 100_000
+    connections: int | None = None
+    unauthenticated: int = 512
+
+    def changed(self, settings: Iterable[str]) -> Limits:
+        """Return these limits with some changed.
+
+        Args:
+            settings: Texts like ``tuples=1000000``, ``bytes=4G`` or ``waiters=none``.
+
+        Raises:
+            InvalidArgumentError: One of them says nothing of the kind.
+        """
+        names = [field.name for field in fields(self)]
+        changes: dict[str, int | None] = {}
+        for setting in settings:
+            name, _, text = setting.partition("=")
+            name = name.strip().replace("-", "_")
+            found = _SIZE.fullmatch(text.strip())
+            optional = name not in ("tuple_bytes", "unauthenticated")
+            if name in names and text.strip().lower() == "none" and optional:
+                changes[name] = None
+            elif name in names and found and int(found[1]):
+                changes[name] = int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
+            else:
+                raise InvalidArgumentError(
+                    f"{setting!r} is no limit; write NAME=NUMBER, as in bytes=4G or tuples=1000000 "
+                    f"(or =none), where NAME is one of {', '.join(names)}"
+                )
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+class Account:
+    """How much is stored, in tuples and in weight.
+
+    Args:
+        limits: What may be.
+    """
+
+    __slots__ = ("_limits", "tuples", "weight")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.tuples = self.weight = 0
+
+    @property
+    def bytes(self) -> int:
+        """What is stored, by estimate."""
+        return self.weight * WEIGHT_UNIT
+
+    def admit(self, entries: list[Entry], leaving: Entry | None = None) -> None:
+        """Let these entries be stored, or refuse them all.
+
+        Args:
+            entries: What is to be stored. leaving: What they are to take the place of.
+
+        Raises:
+            SpaceFullError: There is no room; nothing has changed.
+        """
+        limits = self._limits
+        if limits.tuples is not None:
+            count = self.tuples + len(entries) - (leaving is not None)
+            self._check(f"{count:,} tuples", limits.tuples, count, self.tuples, leaving)
+        if limits.bytes is not None:
+            weight = self.weight + sum(map(_weight_of, entries))
+            if leaving is not None:
+                weight -= leaving.weight
+            size = weight * WEIGHT_UNIT
+            self._check(f"{size:,} bytes", limits.bytes, size, self.bytes, leaving)
+
+    @staticmethod
+    def _check(what: str, limit: int, size: int, now: int, leaving: Entry | None) -> None:
+        allowed = limit if leaving is None else int(limit * _CONFIRMS)
+        if size > allowed and size > now:
+            raise SpaceFullError(
+                f"the space is full: this would make it {what}, and {limit:,} are allowed; try "
+                "again when some have been taken, or start it with a larger --limit",
+                limit, size, RETRY_AFTER,
+            )  # fmt: skip
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry that is stored now."""
+        self.tuples += 1
+        self.weight += entry.weight
+
+    def remove(self, entry: Entry) -> None:
+        """Count an entry that is gone now."""
+        self.tuples -= 1
+        self.weight -= entry.weight
+
+
+def as_many_as_fit(entries: list[Entry]) -> list[Entry]:
+    """Return the first of these entries, one at least, that can be sent in one reply."""
+    totals = list(accumulate(map(_weight_of, entries)))
+    if totals and totals[-1] > _REPLY_WEIGHT:
+        return entries[: max(bisect_right(totals, _REPLY_WEIGHT), 1)]
+    return entries
+
+
+def check_waiters(waiting: int, limits: Limits) -> None:
+    """Let one more search wait.
+
+    Raises:
+        SpaceFullError: As many wait as may.
+    """
+    if limits.waiters is not None and waiting >= limits.waiters:
+        raise SpaceFullError(
+            f"{waiting:,} calls wait in this space, and no more are allowed; try again with a "
+            "timeout of 0, or start it with a larger --limit waiters=",
+            limits.waiters, waiting + 1, RETRY_AFTER,
+        )  # fmt: skip
