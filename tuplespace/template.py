@@ -14,7 +14,7 @@ a compiled ``re``         a str in which it is found (Ruby's ``===``)
 a tuple, a dict           field by field, wildcards inside included; dicts by key
 ========================  ==========================================================
 
-Source: Rinda's ``Template#match``, less its accidents (docs/design.md).
+Source: Rinda's ``Template#match``, less its accidents (docs/rinda.md).
 """
 
 from __future__ import annotations
