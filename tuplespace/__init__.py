@@ -23,7 +23,7 @@ from tuplespace.errors import (
     TupleSpaceError,
     TupleTooLargeError,
 )
-from tuplespace.interface import Claim, Event, Handle, Space, Subscription
+from tuplespace.interface import Claim, Event, Handle, Kept, Space, Subscription
 from tuplespace.limits import Limits
 from tuplespace.security import handshake
 from tuplespace.space import TupleSpace
@@ -33,7 +33,7 @@ __all__ = [
     # Spaces
     "Limits", "RemoteSpace", "Space", "TupleSpace", "connect", "handshake",
     # What they return
-    "Claim", "Event", "Handle", "Subscription",
+    "Claim", "Event", "Handle", "Kept", "Subscription",
     # Templates
     "ANY", "Between", "Exactly", "OneOf", "matches",
     # Errors

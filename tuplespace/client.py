@@ -35,6 +35,7 @@ from tuplespace.frames import (
     message_size,
     reply_in,
 )
+from tuplespace.keeping import Keeper
 from tuplespace.limits import Limits
 from tuplespace.networks import address_for_others, host_of, is_loopback
 from tuplespace.opaque import Opener
@@ -159,6 +160,7 @@ class RemoteSpace(SpaceVerbs):
     def _begin_after_fork(self) -> None:
         for lane in (*self._idle, *self._busy):
             lane.forget()
+        self._keeper = Keeper()  # what our parent keeps is its own
         if not self._closing.is_set():
             self._begin()
 
@@ -320,6 +322,7 @@ class RemoteSpace(SpaceVerbs):
             if self._closing.is_set():
                 return
             self._closing.set()
+            self._keeper.stop()
             idle, self._idle, busy = self._idle, [], list(self._busy)
         lane = next((lane for lane in idle if lane.connected), None)
         if lane is not None:

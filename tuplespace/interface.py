@@ -65,6 +65,31 @@ class Claim(Protocol):
     ) -> None: ...  # fmt: skip
 
 
+class Kept(Protocol):
+    """A tuple or claim that is renewed in the background; see `Space.keep`.
+
+    Attributes:
+        error: Why it is not kept any more: `LeaseExpiredError`, `ClaimLostError` or
+            `SpaceLostError`; None while it is, and after `stop`.
+    """
+
+    error: TupleSpaceError | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is being kept."""
+
+    def stop(self) -> None:
+        """Renew it no more; its lease ends it. As a context manager, at the block's end."""
+
+    def __enter__(self) -> Kept: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...  # fmt: skip
+
+
 class Event(Protocol):
     """What a `notify` yields; unpacks to (event, tuple).
 
@@ -192,6 +217,17 @@ class Space(Protocol):
         self, event: str | None, template: Tuple, lease: float | None = None
     ) -> Subscription:
         """Hear of every "write", "take" or "delete" (None: all) of tuples that match."""
+
+    def keep(self, what: Handle | Claim, lease: float = 10.0) -> Kept:
+        """Let a tuple or a claim live as long as this client does, and at most `lease` seconds more.
+
+        It is renewed for `lease` seconds now, and again in the background each time a third of
+        them has passed, until `Kept.stop`, until it is gone, or until this client is closed or
+        dies. Source: Rinda's ``SimpleRenewer``.
+
+        Raises:
+            LeaseExpiredError, ClaimLostError: It is gone already.
+        """
 
     def status(self) -> dict[str, Any]:
         """Return figures: tuples, waiters, claims, connections, oldest_ready_seconds, operations."""

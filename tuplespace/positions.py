@@ -16,7 +16,7 @@ from tuplespace.entry import Entry
 from tuplespace.lines import Alone, Candidates, Entries, Line, Together
 from tuplespace.template import NO_KEY, RANGE, TYPE, VALUE, family_of, index_key
 
-#: (family, lowest, highest) of the values in a range.
+#: (family, lowest, highest) of the values in a range, None being no end.
 Range = tuple[str, Any, Any]
 #: Ranges with a line of their own, each of which costs every write a comparison or two.
 _FEW: Final = 4
@@ -153,7 +153,7 @@ class OrderIndex:
         return [
             line
             for (among, low, high), line in self._lines.items()
-            if among == family and low <= value <= high
+            if among == family and (low is None or low <= value) and (high is None or value <= high)
         ]
 
     def candidates(self, wanted: Range) -> Candidates | None:
@@ -165,7 +165,8 @@ class OrderIndex:
         pairs = self._families.get(family)
         if pairs is None:
             return None
-        start, stop = pairs.bisect_left((low,)), pairs.bisect_right((high, inf))
+        start = 0 if low is None else pairs.bisect_left((low,))
+        stop = len(pairs) if high is None else pairs.bisect_right((high, inf))
         return Span(self, wanted, pairs.islice(start, stop), stop - start) if start < stop else None
 
     def oldest_of(self, wanted: Range, ids: Iterator[int]) -> int:

@@ -47,9 +47,9 @@ class TupleSpace(SpaceVerbs):
         self._session = self._core.connect("local", time.monotonic())
         self._threads = threading.local()
         self._closed = False
-        self._keeper: threading.Thread | None = None
-        self._keeper_wakes_at = math.inf
-        self._keeper_wake = threading.Event()
+        self._timer: threading.Thread | None = None
+        self._timer_wakes_at = math.inf
+        self._timer_wake = threading.Event()
 
     def _call(self, verb: str, args: Sequence[Any], timeout: float = 0.0) -> Any:
         if verb in TEMPLATE_FIRST:
@@ -101,29 +101,30 @@ class TupleSpace(SpaceVerbs):
             lane.link.ready.set()
         effects.clear()
         deadline = self._core.next_deadline()
-        if deadline < self._keeper_wakes_at:
-            self._keeper_wakes_at = deadline
-            if self._keeper is None:
-                self._keeper = threading.Thread(
-                    target=self._keep, name="tuplespace-keeper", daemon=True
+        if deadline < self._timer_wakes_at:
+            self._timer_wakes_at = deadline
+            if self._timer is None:
+                self._timer = threading.Thread(
+                    target=self._watch_time, name="tuplespace-timer", daemon=True
                 )
-                self._keeper.start()
-            self._keeper_wake.set()
+                self._timer.start()
+            self._timer_wake.set()
 
-    def _keep(self) -> None:
+    def _watch_time(self) -> None:
         """Let time pass in the core: leases and timeouts that no caller is there to notice."""
         while not self._closed:
-            wait = self._keeper_wakes_at - time.monotonic()
-            self._keeper_wake.wait(min(wait, threading.TIMEOUT_MAX))
-            self._keeper_wake.clear()
+            wait = self._timer_wakes_at - time.monotonic()
+            self._timer_wake.wait(min(wait, threading.TIMEOUT_MAX))
+            self._timer_wake.clear()
             with self._lock:
-                if time.monotonic() >= self._keeper_wakes_at:
+                if time.monotonic() >= self._timer_wakes_at:
                     self._core.advance(time.monotonic())
-                    self._keeper_wakes_at = math.inf
+                    self._timer_wakes_at = math.inf
                     self._deliver()
 
     def close(self) -> None:
         """See `interface.Space.close`."""
+        self._keeper.stop()
         with self._lock:
             self._closed = True
             closed = ClosedError("this tuple space was closed")
@@ -132,7 +133,7 @@ class TupleSpace(SpaceVerbs):
                     lane.link.ok, lane.link.value = False, closed
                     lane.link.ready.set()
             self._core.goodbye(self._session, time.monotonic())
-            self._keeper_wake.set()
+            self._timer_wake.set()
 
     def __enter__(self) -> TupleSpace:
         return self

@@ -7,7 +7,8 @@ A template is a tuple (or, for dict tuples, a dict). Each field is one of
 a plain value             an equal value; 1 matches 1.0, a bool matches only that bool
 ``Exactly(value)``        that value with no wildcard in it: ``Exactly(None)`` matches None
 a type                    ``int str float bytes bool tuple list dict``: its instances
-``Between(lo, hi)``       lo <= value <= hi; what cannot be compared does not match
+``Between(lo, hi)``       lo <= value <= hi; what cannot be compared does not match;
+                          None: no end on that side
 a ``range``               the numbers in it
 a compiled ``re``         a str in which it is found (Ruby's ``===``)
 ``OneOf(a, b, ...)``      a value that one of these fields matches
@@ -63,7 +64,7 @@ class Exactly:
 
 @dataclass(frozen=True)
 class Between:
-    """Matches ``low <= value <= high``; bools only between bools."""
+    """Matches ``low <= value <= high``, None being no end; bools only between bools."""
 
     low: Any
     high: Any
@@ -104,7 +105,8 @@ TYPE: Final = "type"
 RANGE: Final = "range"
 #: All of them, the cheapest first.
 KINDS: Final = (VALUE, TYPE, RANGE)
-#: (kind, what is wanted): the index keys, the types, or (family, lowest, highest).
+#: (kind, what is wanted): the index keys, the types, or (family, lowest, highest),
+#: None being no end.
 Lookup = tuple[str, Any]
 #: (position, kind) of an index.
 IndexId = tuple[Any, str]
@@ -242,6 +244,10 @@ def _compile(field: Any) -> tuple[Lookup | None, Predicate | None]:
     if kind is type and field in TYPES.values():
         return (TYPE, (field,)), lambda value, wanted=field: type(value) is wanted
     if kind is Between:
+        _check_plain(field.low)
+        _check_plain(field.high)
+        if field.low is None and field.high is None:
+            raise InvalidTemplateError("Between has one end at least; a wildcard (None) has none")
         return _between_lookup(field), _between(field)
     if kind is range:
         return _range_lookup(field), _in_range(field)
@@ -268,15 +274,13 @@ def _equals_scalar(wanted: Any) -> Predicate:
 
 def _between(field: Between) -> Predicate:
     low, high = field.low, field.high
-    _check_plain(low)
-    _check_plain(high)
-    of_bools = type(low) is bool
+    of_bools = type(high if low is None else low) is bool
 
     def predicate(value: Any) -> bool:
         if (type(value) is bool) is not of_bools:
             return False
         try:
-            return bool(low <= value <= high)
+            return bool((low is None or low <= value) and (high is None or value <= high))
         except TypeError:
             return False
 
@@ -284,10 +288,9 @@ def _between(field: Between) -> Predicate:
 
 
 def _between_lookup(field: Between) -> Lookup | None:
-    family = family_of(field.low)
-    if family is None or family != family_of(field.high):
-        return None
-    return RANGE, (family, field.low, field.high)
+    families = {family_of(end) for end in (field.low, field.high) if end is not None}
+    family = families.pop()
+    return None if family is None or families else (RANGE, (family, field.low, field.high))
 
 
 def _in_range(field: range) -> Predicate:
@@ -354,7 +357,11 @@ def _same(wanted: Any, value: Any) -> bool:
 
 def _in_span(wanted: tuple[str, Any, Any]) -> Predicate:
     family, low, high = wanted
-    return lambda value: family_of(value) == family and low <= value <= high
+    return lambda value: (
+        family_of(value) == family
+        and (low is None or low <= value)
+        and (high is None or value <= high)
+    )
 
 
 _FITS: Final[dict[str, Callable[[Any], Predicate]]] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from tuplespace import errors, interface
 from tuplespace.entry import check_limit, check_seconds, check_timeout
+from tuplespace.keeping import Keeper
 from tuplespace.opaque import Opener
 from tuplespace.template import Found, Tuple
 
@@ -136,6 +137,7 @@ class SpaceVerbs(ABC):
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._open = opener.open_up
+        self._keeper = Keeper()
 
     @abstractmethod
     def _call(self, verb: str, args: Sequence[Any], timeout: float = 0.0) -> Any:
@@ -250,6 +252,10 @@ class SpaceVerbs(ABC):
         """See `interface.Space.notify`."""
         check_seconds("lease", lease)
         return Subscription(self, self._call("notify", (template, event, lease)))
+
+    def keep(self, what: interface.Handle | interface.Claim, lease: float = 10.0) -> interface.Kept:
+        """See `interface.Space.keep`."""
+        return self._keeper.keep(what, lease)
 
     def status(self) -> dict[str, Any]:
         """See `interface.Space.status`."""

@@ -23,7 +23,8 @@ QUERIES = [
     Between(False, True), Between(0, "a"), Between(-1e300, 10**31), Between((0,), (2,)),
     range(5, 30, 3), range(30, 5, -1), range(0), re.compile("b"), (1, None),
     OneOf(3, 4.0, "a"), OneOf(int, str), OneOf(Between(1, 3), "b"), OneOf(None), OneOf(),
-    Between(float("nan"), 9),
+    Between(float("nan"), 9), Between(20, None), Between(None, 4), Between("b", None),
+    Between(None, True), Between((1,), None),
 ]  # fmt: skip
 
 
@@ -98,6 +99,8 @@ def test_whatever_indexes_there_are_a_search_finds_what_a_list_has(seed):
         (re.compile("wor"), TYPE),
         (("nested", None), TYPE),
         (Between(70, 80), RANGE),
+        (Between(990, None), RANGE),
+        (Between(None, 10), RANGE),
         (range(70, 80), RANGE),
         (Between("w", "x"), RANGE),
     ],
