@@ -48,10 +48,10 @@ def lint(c: Context) -> None:
             c.run(f"{sys.executable} {words}")
 
 
-@task(help={"name": "which: round_trips, dispatch or word_count; default: all"})
+@task(help={"name": "which: space, dispatch or word_count; default: all"})
 def bench(c: Context, name: str = "") -> None:
     """Measure against peers in the same run, and print tables."""
-    names = [name] if name else ["round_trips", "dispatch", "word_count"]
+    names = [name] if name else ["space", "dispatch", "word_count"]
     with c.cd(str(ROOT)):
         for each in names:
             c.run(f"{sys.executable} -m benchmarks.{each}")
