@@ -114,7 +114,7 @@ def batches() -> None:
         }),
         *(
             (f"{verb}_many, {BATCH:,} a call", figure(found[verb], "tuples/s"),
-             against_all(found, verb, {peer: "the pipeline", f"{peer} many": "the one"}),
+             against_all(found, verb, {peer: "the pipeline", f"{peer} many": "one command"}),
              goal(median(found[verb]), ">=", 200_000, "tuples/s"))
             for verb, peer in (("write", "lpush"), ("take", "rpop"))
         ),
