@@ -118,4 +118,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:  # the space has gone, or whoever asked
+        sys.exit(f"{sys.argv[-1]}: {error}")
