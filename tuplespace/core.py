@@ -100,10 +100,9 @@ class SpaceCore(CallDesk):
         values = list(values)
         if share is None and self.sent is not None:
             share = self.sent // max(len(values), 1)
-        now, numbers = self.now, self._numbers
+        now, numbers, expires = self.now, self._numbers, self.now + lease
         return [
-            Entry(next(numbers), value, now, now + lease, weight_of(value, share))
-            for value in values
+            Entry(next(numbers), value, now, expires, weight_of(value, share)) for value in values
         ]
 
     def _store(self, entries: list[Entry]) -> int:
@@ -126,10 +125,11 @@ class SpaceCore(CallDesk):
         """Serve every reader that matches, then the first taker."""
         if entry.claim is not None or entry.id not in self._entries:
             return
-        for waiter in list(self._readers.matching(entry.value)):
-            self.serve(waiter)
+        if self._readers:
+            for waiter in list(self._readers.matching(entry)):
+                self.serve(waiter)
         if self._takers:
-            for waiter in self._takers.matching(entry.value):
+            for waiter in self._takers.matching(entry):
                 link = waiter.lane.link
                 if link is not None and self._alive(link):
                     self.serve(waiter)

@@ -145,7 +145,7 @@ class Subscriptions:
 
     def emit(self, kind: str, entry: Entry) -> None:
         """Tell all who want to hear of it."""
-        for subscription in list(self._open.matching(entry.value)):
+        for subscription in list(self._open.matching(entry)):
             if subscription.kind is None or subscription.kind == kind:
                 subscription.push(kind, entry.value, entry.weight)
                 self.deliver(subscription)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from heapq import merge
-from itertools import chain
-from operator import attrgetter
+from itertools import product
+from math import prod
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 
+from tuplespace.entry import Entry
 from tuplespace.sessions import Lane
-from tuplespace.template import TYPE, VALUE, Template, Tuple, index_key, shape_of
+from tuplespace.template import TYPE, VALUE, IndexId, Template, Tuple
 
-#: A waiter with more alternatives than this at one position hangs elsewhere.
+#: A waiter with more alternatives than this is not looked up by them.
 _MOST_HOOKS: Final = 16
-#: A look-up by type, which every write then pays for, is worth as many waiters passed.
-_TYPES_COST: Final = 16
-#: Where a waiter hangs that has nothing to be looked up by.
-_ANYWHERE: Final = (None,)
 
-Hook = tuple[Any, Any] | None
+#: The positions that a group of waiters asks for something at, and whether for a value or a type.
+Signature = tuple[IndexId, ...]
 
 
 class Server(Protocol):
@@ -68,75 +67,111 @@ class Waiting(Protocol):
     hooks: Any
 
 
-class WaiterIndex:
-    """Parked templates, each hung on what one of its fields asks for.
+class _Group:
+    """The waiters that ask for something at the same positions, by what they ask for."""
 
-    A tuple looks itself up by each of its fields' values (and types, while anybody hangs on one),
-    so that it passes only those who agree with it in a field.
+    __slots__ = ("key_of", "lines")
+
+    def __init__(self, signature: Signature) -> None:
+        self.key_of = _key_maker(signature)
+        # OrderedDict: its front stays cheap to find however many have left from there.
+        self.lines: dict[Hashable, OrderedDict[int, Any]] = {}
+
+
+class WaiterIndex:
+    """Parked templates, grouped by where they ask for a value or a type.
+
+    A tuple looks itself up once in each group, by all that the group's templates ask for together,
+    so that it passes only those who agree with it in every literal.
     """
 
     def __init__(self) -> None:
-        # OrderedDict: its front stays cheap to find however many have left from there.
-        self._shapes: dict[Hashable, dict[Hook, OrderedDict[int, Any]]] = {}
-        self._on_types = 0
+        self._shapes: dict[Hashable, dict[Signature, _Group]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._shapes)
 
     def add(self, waiter: Waiting) -> None:
-        """Hang a waiter where fewest others hang."""
-        lines = self._shapes.setdefault(waiter.template.shape, {})
-        choices = [
-            tuple((position, key) for key in wanted)
-            for (position, kind), wanted in waiter.template.lookups
-            if kind in (VALUE, TYPE) and 0 < len(wanted) <= _MOST_HOOKS
+        """Hang a waiter on what it asks for; on each, where it has alternatives."""
+        lookups = [
+            (id, tuple(map(_raw, wanted)) if id[1] == VALUE else wanted)
+            for id, wanted in waiter.template.lookups
+            if id[1] in (VALUE, TYPE) and 0 < len(wanted) <= _MOST_HOOKS
         ]
-
-        def cost(hooks: tuple[Hook, ...]) -> int:
-            load = max(len(lines.get(hook, ())) for hook in hooks)
-            return load + _TYPES_COST if _is_of_types(hooks) else load
-
-        hooks: tuple[Hook, ...] = min(choices, key=cost, default=_ANYWHERE)
-        for hook in hooks:
-            lines.setdefault(hook, OrderedDict())[waiter.number] = waiter
-        self._on_types += _is_of_types(hooks)
-        waiter.hooks = hooks
+        while prod(len(wanted) for _, wanted in lookups) > _MOST_HOOKS:
+            lookups.remove(max(lookups, key=lambda lookup: len(lookup[1])))
+        signature = tuple(id for id, _ in lookups)
+        keys = list(product(*(wanted for _, wanted in lookups)))
+        groups = self._shapes.setdefault(waiter.template.shape, {})
+        group = groups.get(signature)
+        if group is None:
+            group = groups[signature] = _Group(signature)
+        if len(signature) == 1:
+            keys = [key for (key,) in keys]
+        for key in keys:
+            group.lines.setdefault(key, OrderedDict())[waiter.number] = waiter
+        waiter.hooks = (signature, keys)
 
     def remove(self, waiter: Waiting) -> None:
         """Take a waiter out; it must be in."""
-        lines = self._shapes[waiter.template.shape]
-        for hook in waiter.hooks:
-            del lines[hook][waiter.number]
-            if not lines[hook]:
-                del lines[hook]
-        self._on_types -= _is_of_types(waiter.hooks)
+        signature, keys = waiter.hooks
+        groups = self._shapes[waiter.template.shape]
+        lines = groups[signature].lines
+        for key in keys:
+            del lines[key][waiter.number]
+            if not lines[key]:
+                del lines[key]
         if not lines:
-            del self._shapes[waiter.template.shape]
+            del groups[signature]
+            if not groups:
+                del self._shapes[waiter.template.shape]
 
-    def matching(self, value: Tuple) -> Iterator[Any]:
+    def matching(self, entry: Entry) -> Iterator[Any]:
         """Yield the waiters whose template matches, first come first; none may go meanwhile."""
-        lines = self._shapes.get(shape_of(value))
-        if lines is None:
+        groups = self._shapes.get(entry.shape)
+        if groups is None:
             return iter(())
-        return self._matching(lines, value)
-
-    def _matching(self, lines: dict[Hook, OrderedDict[int, Any]], value: Tuple) -> Iterator[Any]:
-        fields = list(enumerate(value) if type(value) is tuple else value.items())  # type: ignore[union-attr]
-        hooks: Iterator[Hook] = chain(_ANYWHERE, ((place, index_key(f)) for place, f in fields))
-        if self._on_types:
-            hooks = chain(hooks, ((place, type(f)) for place, f in fields))
-        candidates = [line.values() for line in map(lines.get, hooks) if line]
-        if not candidates:
-            return
-        if len(candidates) == 1:
-            ordered: Any = candidates[0]
-        else:
-            ordered = merge(*candidates, key=attrgetter("number"))
-        for waiter in ordered:
-            if waiter.template.matches(value):
-                yield waiter
+        candidates = []
+        for group in groups.values():
+            try:
+                line = group.lines.get(group.key_of(entry.value))
+            except TypeError:  # what cannot be hashed equals no literal
+                continue
+            if line is not None:
+                candidates.append(line.values())
+        return _matching(candidates, entry.value) if candidates else iter(())
 
 
-def _is_of_types(hooks: tuple[Hook, ...]) -> bool:
-    hook = hooks[0]
-    return hook is not None and isinstance(hook[1], type)
+def _matching(candidates: list[Any], value: Tuple) -> Iterator[Any]:
+    if len(candidates) == 1:
+        ordered = candidates[0]
+    else:
+        ordered = merge(*candidates, key=attrgetter("number"))
+    for waiter in ordered:
+        if waiter.template.matches(value):
+            yield waiter
+
+
+def _key_maker(signature: Signature) -> Callable[[Any], Hashable]:
+    """Return what makes of a tuple the key by which it finds its waiters in a group.
+
+    Fields stand for themselves. So True finds those who wait for 1 as well, and they are passed;
+    only a few do.
+    """
+    if not signature:
+        return lambda value: ()
+    if all(kind == VALUE for _, kind in signature):
+        return itemgetter(*(position for position, _ in signature))
+    makers = [itemgetter(place) if kind == VALUE else _type_at(place) for place, kind in signature]
+    if len(makers) == 1:
+        return makers[0]
+    return lambda value: tuple(maker(value) for maker in makers)
+
+
+def _type_at(position: Any) -> Callable[[Any], type]:
+    return lambda value: type(value[position])
+
+
+def _raw(key: Any) -> Any:
+    """Return the field that has this index key."""
+    return key[1] if type(key) is tuple else key
