@@ -15,6 +15,7 @@ __all__ = [
 
 ROOT = Path(__file__).parent
 BENCHMARKS = ("space", "dispatch", "word_count")
+PYROS = ("5.15", "5.16", "5.17")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
@@ -22,11 +23,18 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
     help={
         "faults": "the long fault and fuzz runs as well",
         "all-pythons": f"with each of Python {', '.join(PYTHONS)} that this machine has",
+        "all-pyros": f"only the stock proxies' tests, with each of Pyro5 {', '.join(PYROS)}",
         "only": "what pytest -k takes",
     }
 )
-def test(c: Context, faults: bool = False, all_pythons: bool = False, only: str = "") -> None:
+def test(
+    c: Context, faults: bool = False, all_pythons: bool = False, all_pyros: bool = False,
+    only: str = "",
+) -> None:  # fmt: skip
     """Run the tests."""
+    if all_pyros:
+        _test_with_pyros(c)
+        return
     words = ["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
     words += [] if faults else ["-m", "'not faults'"]
     words += ["-k", f"'{only}'"] if only else []
@@ -34,6 +42,22 @@ def test(c: Context, faults: bool = False, all_pythons: bool = False, only: str 
     with c.cd(str(ROOT)):
         for python in pythons:
             c.run(" ".join([python, *words]), pty=False)
+
+
+def _test_with_pyros(c: Context) -> None:
+    """Run the stock proxies' tests on each supported Pyro5: server and proxies are of that version."""
+    for version in PYROS:
+        folder = ROOT / ".venvs" / f"pyro-{version}"
+        if not folder.exists():
+            c.run(
+                f"{sys.executable} -m pip install -q --no-deps --target {folder} 'Pyro5=={version}'"
+            )
+        where = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+        check = f"import Pyro5; assert Pyro5.__version__ == '{version}', Pyro5.__version__"
+        with c.cd(str(ROOT)):
+            c.run(f'{sys.executable} -c "{check}"', env=where)
+            print(f"Pyro5 {version}:")
+            c.run(f"{sys.executable} -m pytest -q tests/tuplespace/test_stock_proxy.py", env=where)
 
 
 @task

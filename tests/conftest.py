@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import Pyro5.api
 import pytest
 
-from tuplespace import Limits, RemoteSpace, TupleSpace, connect
+from tuplespace import Limits, RemoteSpace, TupleSpace, connect, handshake
 from tuplespace.security import make_key
 from tuplespace.server import SpaceDaemon
 
@@ -99,6 +100,20 @@ def space(request: pytest.FixtureRequest) -> Iterator[Any]:
         return
     with TupleSpace() as local:
         yield local
+
+
+@contextmanager
+def _stock(server: Server, serializer: str = "serpent", shown: Any = None) -> Iterator[Any]:
+    with Pyro5.api.Proxy(server.uri) as proxy:
+        proxy._pyroSerializer = serializer
+        proxy._pyroHandshake = handshake(server.key_file) if shown is None else shown
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def stock() -> Callable[..., Any]:
+    """Make a stock Pyro5 proxy of a server's space, with its key shown or something else."""
+    return _stock
 
 
 class Background:

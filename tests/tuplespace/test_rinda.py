@@ -1,7 +1,7 @@
 """What Rinda's own tests cover, and what they leave out: each has a test here or where it is named.
 
-The differential runner (test_rinda_differential.py) plays scripts against Rinda itself. Left out here:
-Rinda's 00_renewer, which is `keep`, and its ring servers and finders; their tests stand with those.
+The differential runner (test_rinda_differential.py) plays scripts against Rinda itself. Left out here
+are Rinda's ring servers and finders: test_discovery.py.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ COVERED = {
     "core_02": ("test_rinda", "test_requests_and_answers_meet_whoever_comes_first"),
     "core_03_notify": ("test_rinda", "test_a_notify_hears_the_whole_of_a_conversation"),
     "cancel_01": ("test_rinda", "test_a_cancelled_tuple_is_gone_for_every_verb"),
+    "00_renewer": ("test_keeping", "test_a_kept_tuple_outlives_its_lease_and_a_let_go_one_does_not",
+                   "test_a_killed_client_keeps_nothing"),
     "cancel_02": ("test_contract", "test_close_wakes_blocked_calls_and_refuses_new_ones",
                   "test_ctrl_c_in_a_blocked_take_swallows_no_tuple"),
     "proxy: remote_array_and_hash": ("test_contract", "test_what_is_no_tuple_is_refused_and_changes_nothing",
@@ -65,7 +67,7 @@ COVERED = {
     "timeouts by the real clock": ("test_rinda", "test_many_timeouts_at_once_are_true_to_some_milliseconds"),
     "lost replies": ("test_client", "test_a_call_whose_connection_breaks_is_repeated_and_applied_once"),
     "notify expiry": ("test_contract", "test_a_notify_ends_with_close_at_the_end_of_its_lease"),
-    "death of a waiting client": ("test_server", "test_a_killed_stock_proxy_swallows_no_tuple"),
+    "death of a waiting client": ("test_stock_proxy", "test_a_killed_stock_proxy_swallows_no_tuple"),
     "death of a writer": ("test_rinda", "test_what_a_killed_client_wrote_stays_for_its_lease"),
 }  # fmt: skip
 

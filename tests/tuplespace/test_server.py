@@ -1,4 +1,4 @@
-"""The server against clients of every kind: stock proxies, dead ones, slow ones, hostile ones."""
+"""The server against clients of every kind: strangers, dead ones, slow ones, hostile ones."""
 
 from __future__ import annotations
 
@@ -22,20 +22,6 @@ from tuplespace.proxy import GuardedProxy
 from tuplespace.security import load_key, make_key
 from tuplespace.transport import HANDSHAKE_BYTES
 from tuplespace.wire import pack, pack_template
-
-
-@contextlib.contextmanager
-def stock(server, serializer="serpent", shown=None):
-    with Pyro5.api.Proxy(server.uri) as proxy:
-        proxy._pyroSerializer = serializer
-        proxy._pyroHandshake = handshake(server.key_file) if shown is None else shown
-        yield proxy
-
-
-@pytest.fixture(params=["serpent", "msgpack"])
-def proxy(request, space_server):
-    with stock(space_server, request.param) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -68,115 +54,6 @@ def admitted(space_server):
         yield open_one
 
 
-def as_it_came(proxy, *fields):
-    """A tuple as this proxy's serializer delivers it."""
-    if proxy._pyroSerializer == "serpent":
-        return fields
-
-    def lists(value):
-        return list(map(lists, value)) if isinstance(value, (tuple, list)) else value
-
-    return lists(fields)
-
-
-# -- stock proxies
-
-
-def test_a_stock_proxy_writes_reads_and_takes(proxy, remote):
-    proxy.write(("t", 1, b"bytes", ("n", None), 1.5))
-    assert remote.count(("t", int, bytes, None, float)) == 1
-    expected = as_it_came(proxy, "t", 1, b"bytes", ("n", None), 1.5)
-    assert proxy.read(("t", None, None, None, None)) == expected
-    assert proxy.read_all(("t", 1, b"bytes", None, None)) in ((expected,), [expected])
-    assert proxy.count(("t", 1, None, None, None)) == 1
-    assert proxy.swap(("t", None, None, None, None), ("u", 2)) == expected
-    assert proxy.take(("u", None)) == as_it_came(proxy, "u", 2)
-    proxy.write_many([("v", i) for i in range(3)])
-    assert len(proxy.take_many(("v", None), 2)) == 2
-    assert proxy.status()["tuples"] == 1
-
-
-def test_a_stock_proxy_sees_what_ours_wrote_and_the_other_way_round(proxy, remote):
-    remote.write(("o", 7, "x", (1, 2)))
-    assert proxy.take(("o", 7, None, None)) == as_it_came(proxy, "o", 7, "x", (1, 2))
-    proxy.write(("p", 8))
-    assert remote.take(("p", int), 0) == ("p", 8)
-
-
-def test_a_stock_proxy_that_waits_gets_the_next_tuple(proxy, remote, parked, space_server):
-    def take():
-        proxy._pyroClaimOwnership()
-        return proxy.take(("later", None))
-
-    waiting = parked(remote, take)
-    remote.write(("later", 1))
-    assert waiting.result() == as_it_came(proxy, "later", 1)
-    proxy._pyroClaimOwnership()
-
-
-def test_a_stock_proxy_gets_pythons_own_errors_and_keeps_its_connection(proxy):
-    started = time.monotonic()
-    with pytest.raises(TimeoutError):
-        proxy.take(("none",), 0.1)
-    assert 0.09 < time.monotonic() - started < 1
-    connection = proxy._pyroConnection
-    for error, call in (
-        (TimeoutError, lambda: proxy.take(("none",), 0)),
-        (TimeoutError, lambda: proxy.swap(("none",), ("x",))),
-        (TypeError, lambda: proxy.write("text")),
-        (TypeError, lambda: proxy.take("text")),
-        (ValueError, lambda: proxy.take(("a",), -1.5j and "soon")),
-        (ValueError, lambda: proxy.take_many(("a",), 0)),
-        (AttributeError, lambda: proxy.burn(("a",))),
-    ):
-        with pytest.raises(error):
-            call()
-    assert proxy._pyroConnection is connection
-    assert proxy.status()["tuples"] == 0
-
-
-def test_a_stock_proxys_batch_and_oneway_and_ping_work(proxy, remote, eventually):
-    batch = Pyro5.api.BatchProxy(proxy)
-    batch.write(("b", 1))
-    batch.write(("b", 2))
-    batch.take(("b", None), 0)
-    batch.count(("b", None))
-    assert list(batch())[2:] == [as_it_came(proxy, "b", 1), 1]
-    waits = Pyro5.api.BatchProxy(proxy)
-    waits.take(("never",))
-    with pytest.raises(TimeoutError):
-        list(waits())
-    proxy._pyroOneway.add("write")
-    assert proxy.write(("o", 1)) is None
-    eventually(lambda: remote.count(("o", None)) == 1)
-    proxy._pyroOneway.add("take")
-    assert proxy.take(("never",)) is None
-    proxy._pyroBind()
-    proxy.count(("o", None))
-    assert remote.status()["waiters"] == 0
-    message = protocol.SendingMessage(protocol.MSG_PING, 0, 7, 1, b"ping")
-    proxy._pyroConnection.send(message.data)
-    assert protocol.recv_stub(proxy._pyroConnection, [protocol.MSG_PING]).seq == 7
-
-
-def test_a_stock_proxy_finds_out_what_it_may_call_and_reconnects(proxy):
-    proxy._pyroBind()
-    assert {"write", "take", "read", "status"} <= proxy._pyroMethods
-    assert not any(name.startswith("_") for name in proxy._pyroMethods)
-    proxy.write(("a",))
-    proxy._pyroRelease()
-    proxy._pyroReconnect(1)
-    assert proxy.count(("a",)) == 1
-
-
-def test_what_a_serializer_cannot_say_is_an_error_and_the_server_goes_on(proxy, remote):
-    remote.write(("odd", 2**80, "\ud800", {1: {(2, 3): b"x"}}, [1], {5}))
-    with contextlib.suppress(Exception):
-        proxy.read(("odd", None, None, None, None, None))
-    remote.write(("fine",))
-    assert tuple(proxy.take(("fine",))) == ("fine",)
-
-
 # -- who may in
 
 
@@ -193,7 +70,7 @@ def test_without_the_key_nothing_is_reached(space_server, serializer, shown):
             proxy.status()
 
 
-def test_with_another_key_nothing_is_reached(space_server, tmp_path):
+def test_with_another_key_nothing_is_reached(space_server, tmp_path, stock):
     make_key(tmp_path / "other")
     shown = handshake(tmp_path / "other")
     refused = pytest.raises(Pyro5.errors.CommunicationError, match="cluster key")
@@ -214,7 +91,7 @@ def test_half_a_proof_reaches_nothing(space_server, raw):
 
 
 @pytest.mark.parametrize("serializer", ["marshal", "json"])
-def test_marshal_and_json_are_refused_before_they_are_decoded(space_server, serializer):
+def test_marshal_and_json_are_refused_before_they_are_decoded(space_server, serializer, stock):
     refused = pytest.raises(Pyro5.errors.CommunicationError, match="serpent and msgpack")
     with stock(space_server, serializer) as proxy, refused:
         proxy.status()
@@ -345,20 +222,6 @@ def test_a_killed_client_swallows_no_tuple_and_keeps_no_claim(
     assert remote.take(("t", 1), 1) == ("t", 1)
     assert remote.take(("c", None), 5) == ("c", 1)
     assert 0.5 < time.monotonic() - killed < 2.5
-
-
-@pytest.mark.faults
-def test_a_killed_stock_proxy_swallows_no_tuple(space_server, remote, run_python, eventually):
-    script = (
-        "import sys, Pyro5.api, tuplespace; p = Pyro5.api.Proxy(sys.argv[1]); "
-        "p._pyroHandshake = tuplespace.handshake(); p.take(('t', None))"
-    )
-    process = run_python("-c", script, space_server.uri)
-    eventually(lambda: remote.status()["waiters"] == 1)
-    process.kill()
-    process.wait()
-    remote.write(("t", 1))
-    assert remote.take(("t", 1), 1) == ("t", 1)
 
 
 def test_a_dead_taker_is_gone_before_the_write_that_came_after_its_death(
