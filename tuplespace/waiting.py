@@ -101,7 +101,7 @@ class WaiterIndex:
         while prod(len(wanted) for _, wanted in lookups) > _MOST_HOOKS:
             lookups.remove(max(lookups, key=lambda lookup: len(lookup[1])))
         signature = tuple(id for id, _ in lookups)
-        keys = list(product(*(wanted for _, wanted in lookups)))
+        keys = list(dict.fromkeys(product(*(wanted for _, wanted in lookups))))  # True is 1 there
         groups = self._shapes.setdefault(waiter.template.shape, {})
         group = groups.get(signature)
         if group is None:

@@ -22,7 +22,7 @@ QUERIES = [
     Between(3, 9), Between(2.5, 2.5), Between(9, 3), Between("a", "b"), Between(b"", b"b"),
     Between(False, True), Between(0, "a"), Between(-1e300, 10**31), Between((0,), (2,)),
     range(5, 30, 3), range(30, 5, -1), range(0), re.compile("b"), (1, None),
-    OneOf(3, 4.0, "a"), OneOf(int, str), OneOf(Between(1, 3), "b"), OneOf(None), OneOf(),
+    OneOf(3, 4.0, "a"), OneOf(int, str), OneOf(Between(1, 3), "b"), OneOf(None), OneOf(), OneOf(True, 1, 1.0), OneOf(int, int),
     Between(float("nan"), 9), Between(20, None), Between(None, 4), Between("b", None),
     Between(None, True), Between((1,), None),
 ]  # fmt: skip
