@@ -17,6 +17,7 @@ from typing import Any
 import Pyro5.api
 import pytest
 
+from history.forwarder import Forwarder
 from tuplespace import Limits, RemoteSpace, TupleSpace, connect, handshake
 from tuplespace.security import make_key
 from tuplespace.server import SpaceDaemon
@@ -89,6 +90,33 @@ def start_server(key_file: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def remote(space_server: Server) -> Iterator[RemoteSpace]:
     with connect(space_server.uri, key_file=space_server.key_file, retry_for=5) as space:
+        yield space
+
+
+@pytest.fixture
+def forward() -> Iterator[Callable[[int], Forwarder]]:
+    """Start a forwarder to a port, which breaks connections when it is told to."""
+    forwarders = []
+
+    def start(port: int) -> Forwarder:
+        forwarders.append(Forwarder(port))
+        return forwarders[-1]
+
+    yield start
+    for forwarder in forwarders:
+        forwarder.stop()
+
+
+@pytest.fixture
+def forwarder(space_server: Server, forward: Callable[[int], Forwarder]) -> Forwarder:
+    """A forwarder to the space server."""
+    return forward(space_server.port)
+
+
+@pytest.fixture
+def far(forwarder: Forwarder) -> Iterator[RemoteSpace]:
+    """A client whose connections pass the forwarder."""
+    with connect(f"127.0.0.1:{forwarder.port}", retry_for=5) as space:
         yield space
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from history.model import Client, Model
 from tuplespace import (
     ANY,
     Between,
@@ -23,52 +24,7 @@ from tuplespace.core import SpaceCore
 from tuplespace.deadlines import Deadlines
 from tuplespace.index import SCAN_LIMIT
 from tuplespace.sessions import FORGET_AFTER, GRACE
-from tuplespace.template import Template, shape_of
-
-
-class Client:
-    """One session with one connection for each lane that it has used."""
-
-    def __init__(self, core, name, now=0.0):
-        self.core, self.name = core, name
-        self.session = core.connect(name, now)
-        self.numbers = {}
-
-    def lane(self, id=1):
-        lane = self.session.lane(id)
-        if id not in self.numbers:
-            self.numbers[id] = 0
-            lane.link = object()
-        return lane
-
-    def call(self, verb, *args, now=0.0, lane=1, again=False):
-        """Make a call; return ("ok", value), ("error", error), or None: parked."""
-        where = self.lane(lane)
-        if not again:
-            self.numbers[lane] += 1
-        self.core.call(where, self.numbers[lane], verb, args, now)
-        return self.reply(lane)
-
-    def reply(self, lane=1):
-        """Pick this lane's reply out of the effects."""
-        where = self.session.lane(lane)
-        mine = [effect for effect in self.core.effects if effect[0] is where]
-        assert len(mine) <= 1
-        if not mine:
-            return None
-        self.core.effects.remove(mine[0])
-        _, number, ok, value = mine[0]
-        assert number == self.numbers[lane]
-        return ("ok" if ok else "error"), value
-
-    def break_off(self, now=0.0, lane=1):
-        where = self.session.lane(lane)
-        self.core.detach(where, where.link)
-        self.core.disconnect(self.session, now)
-
-    def come_back(self, now=0.0, lane=1):
-        assert self.core.connect(self.name, now) is self.session
-        self.session.lane(lane).link = object()
+from tuplespace.template import Template
 
 
 def T(*fields):  # noqa: N802
@@ -276,63 +232,6 @@ def test_an_unknown_verb_or_nonsense_arguments_change_nothing(ann):
 
 
 # -- against a model
-
-
-class Model:
-    """A tuple space that is a list, and searches all of it."""
-
-    def __init__(self):
-        self.now, self.entries, self.waiters = 0.0, [], []
-
-    def ready(self, template):
-        compiled = Template(template)
-        return [
-            e
-            for e in self.entries
-            if e["claim"] is None and e["shape"] == compiled.shape and compiled.matches(e["value"])
-        ]
-
-    def write(self, id, value, lease):
-        self.entries.append({
-            "id": id, "value": value, "shape": shape_of(value), "claim": None,
-            "expires": self.now + lease,
-        })  # fmt: skip
-
-    def remove(self, entry):
-        self.entries.remove(entry)
-
-    def serve(self):
-        """Let the waiters, which all wait since before now, have what is there."""
-        served = []
-        for kind in ("read", "take"):
-            for waiter in [w for w in self.waiters if w["kind"] == kind]:
-                found = self.ready(waiter["template"])
-                if found:
-                    served.append((waiter["lane"], found[0]["value"]))
-                    self.waiters.remove(waiter)
-                    if kind == "take":
-                        self.remove(found[0])
-        return served
-
-    def due(self):
-        times = [e["expires"] if e["claim"] is None else e["claim"][1] for e in self.entries]
-        return min(times, default=math.inf)
-
-    def advance(self, now):
-        """Let time pass, event by event."""
-        served = []
-        while self.due() <= now:
-            due = self.due()
-            for entry in list(self.entries):
-                if entry["claim"] is None and entry["expires"] <= due:
-                    self.remove(entry)
-                elif entry["claim"] is not None and entry["claim"][1] <= due:
-                    entry["claim"] = None
-                    if entry["expires"] <= due:
-                        self.remove(entry)
-            served += self.serve()
-        self.now = now
-        return served
 
 
 FIELDS = [
