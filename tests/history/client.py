@@ -1,0 +1,31 @@
+"""``python -m history.client WHAT URI NAME LOG ...``: a client that logs what it does, to be killed.
+
+``park``: takes what nobody has written yet. ``mix SEED``: does a bit of everything until it is
+killed or its standard input ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from history.recorder import History, RecordedSpace
+from history.workloads import Mixed
+from tuplespace import connect
+
+
+def main(what, uri, name, log, *rest):
+    with open(log, "wb", buffering=0) as file, connect(uri) as space:
+        recorded = RecordedSpace(space, History(file), name)
+        if what == "park":
+            recorded.take(("wanted", None), None)
+            return
+        ended = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        mixed = Mixed(recorded, name, rest[0])
+        while not ended.is_set():
+            mixed.run(10)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
