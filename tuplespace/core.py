@@ -115,25 +115,25 @@ class SpaceCore(CallDesk):
             if self._events.listening:
                 self._events.emit("write", entry)
         if self._readers or self._takers:
-            for entry in entries:
-                self._offer(entry)
+            self._offer(entries)
         if entries and entries[0].expires <= self.now:
             self.advance(self.now)
         return entries[0].id if entries else 0
 
-    def _offer(self, entry: Entry) -> None:
-        """Serve every reader that matches, then the first taker."""
-        if entry.claim is not None or entry.id not in self._entries:
-            return
+    def _offer(self, entries: list[Entry]) -> None:
+        """Serve every reader that one of these matches, then for each of them the first taker."""
         if self._readers:
-            for waiter in list(self._readers.matching(entry)):
-                self.serve(waiter)
-        if self._takers:
-            for waiter in self._takers.matching(entry):
-                link = waiter.lane.link
-                if link is not None and self._alive(link):
+            for entry in entries:
+                for waiter in list(self._readers.matching(entry)):
                     self.serve(waiter)
-                    return
+        if self._takers:
+            for entry in entries:
+                if entry.claim is None and entry.id in self._entries:
+                    for waiter in self._takers.matching(entry):
+                        link = waiter.lane.link
+                        if link is not None and self._alive(link):
+                            self.serve(waiter)
+                            break
 
     # -- searching
 
@@ -209,6 +209,12 @@ class SpaceCore(CallDesk):
             self.unpark(waiter.lane)
             self.answer(waiter.lane, True, value)
 
+    def resume(self, waiter: Waiter) -> None:
+        """Answer a parked search whose caller has asked again, if that can be done now."""
+        self.serve(waiter)
+        if waiter.is_late and waiter.lane.waiter is waiter:
+            self._end_waiter(waiter.number)
+
     def drop_waiter(self, waiter: Waiter) -> None:
         """Forget a parked search."""
         (self._readers if waiter.verb == "read" else self._takers).remove(waiter)
@@ -217,6 +223,9 @@ class SpaceCore(CallDesk):
 
     def _end_waiter(self, number: int) -> None:
         waiter = self._waiters[number]
+        if waiter.lane.link is None:  # a match that comes before it asks again is still its own
+            waiter.is_late = True
+            return
         self.unpark(waiter.lane)
         self.answer(waiter.lane, False, _no_match(waiter.template))
 
@@ -313,7 +322,7 @@ class SpaceCore(CallDesk):
             self._remove(entry, "delete")
             return
         self.deadlines.set(("entry", entry.id), entry.expires)
-        self._offer(entry)
+        self._offer([entry])
 
     def _end_claim(self, token: int) -> None:
         self._give_back(self._claims[token])

@@ -30,14 +30,28 @@ class Server(Protocol):
     def drop_waiter(self, waiter: Waiter) -> None:
         """Forget a parked search."""
 
-    def serve(self, waiter: Waiter) -> None:
-        """Answer a parked search and let it go, if that can be done now."""
+    def resume(self, waiter: Waiter) -> None:
+        """Answer a parked search whose caller has asked again, if that can be done now."""
 
 
 class Waiter:
-    """A parked search: it goes on until a write, or its timeout, ends it. A `calls.ParkedCall`."""
+    """A parked search: it goes on until a write, or its timeout, ends it. A `calls.ParkedCall`.
 
-    __slots__ = ("_space", "hooks", "lane", "lease", "limit", "number", "template", "verb")
+    Attributes:
+        is_late: Whether its timeout came while its caller had no connection.
+    """
+
+    __slots__ = (
+        "_space",
+        "hooks",
+        "is_late",
+        "lane",
+        "lease",
+        "limit",
+        "number",
+        "template",
+        "verb",
+    )
 
     def __init__(
         self, space: Server, lane: Lane, verb: str, template: Template, limit: int, lease: float
@@ -45,6 +59,7 @@ class Waiter:
         self._space, self.number, self.lane, self.verb = space, space.number(), lane, verb
         self.template, self.limit, self.lease = template, limit, lease
         self.hooks: Any = None
+        self.is_late = False
 
     def drop(self) -> None:
         """See `calls.ParkedCall.drop`."""
@@ -52,7 +67,7 @@ class Waiter:
 
     def resume(self) -> None:
         """See `calls.ParkedCall.resume`."""
-        self._space.serve(self)
+        self._space.resume(self)
 
 
 class Waiting(Protocol):

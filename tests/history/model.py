@@ -162,8 +162,7 @@ class SessionModel(Model):
             fresh.append(self.entries[-1])
             fresh[-1]["order"] = next(self._numbers)
             self.emit("write", value)
-        for entry in fresh:
-            self.offer(entry)
+        self.offer(fresh)
         if fresh and lease == 0:
             self.advance(self.now)
         return fresh
@@ -185,27 +184,29 @@ class SessionModel(Model):
         if entry["expires"] <= self.now:
             self.remove(entry, "delete")
         else:
-            self.offer(entry)
+            self.offer([entry])
 
-    def offer(self, entry):
-        """Serve all readers that match, then the first taker that is there."""
+    def offer(self, entries):
+        """Serve all readers that match, then for each entry the first taker that is there."""
 
-        def fits(waiter):
+        def fits(waiter, entry):
             return entry in self.ready(waiter["template"])
 
-        for waiter in [w for w in self.waiters if w["kind"] == "read" and fits(w)]:
-            self.serve_one(waiter)
-        for waiter in self.waiters:
-            if waiter["kind"] != "read" and not waiter["away"] and fits(waiter):
+        for waiter in [w for w in self.waiters if w["kind"] == "read"]:
+            if any(fits(waiter, entry) for entry in entries):
                 self.serve_one(waiter)
-                return
+        for entry in entries:
+            for waiter in self.waiters:
+                if waiter["kind"] != "read" and not waiter["away"] and fits(waiter, entry):
+                    self.serve_one(waiter)
+                    break
 
     # -- searches
 
     def search(self, caller, kind, template, limit=1, lease=None, timeout=0):
         """Answer, or park the call."""
         waiter = {
-            "caller": caller, "kind": kind, "template": template, "limit": limit, "away": False,
+            "caller": caller, "kind": kind, "template": template, "limit": limit, "away": False, "late": False,
             "lease": math.inf if lease is None else lease, "number": next(self._numbers),
             "due": math.inf if timeout is None else self.now + timeout,
         }  # fmt: skip
@@ -234,6 +235,9 @@ class SessionModel(Model):
         return True
 
     def _give_up(self, waiter):
+        if waiter["away"]:  # it will be told when it asks again, unless there is something then
+            waiter["late"], waiter["due"] = True, math.inf
+            return
         self._drop(waiter)
         self.answers[waiter["caller"]] = "error", "MatchTimeoutError"
 
@@ -258,8 +262,8 @@ class SessionModel(Model):
         parked["away"] = False
         if "pending" in parked:
             self._deliver(parked)
-        else:
-            self.serve_one(parked)
+        elif not self.serve_one(parked) and parked["late"]:
+            self._give_up(parked)
 
     # -- claims
 

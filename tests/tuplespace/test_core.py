@@ -451,3 +451,33 @@ def test_deadlines_fall_due_earliest_first_and_once(settings_of, now):
     assert [due[key] for key in fallen] == sorted(due[key] for key in fallen)
     rest = [deadline for deadline in due.values() if deadline > now]
     assert deadlines.next() == min(rest, default=math.inf)
+
+
+def test_readers_see_all_of_a_write_many_before_a_taker_has_any(ann, bob):
+    assert ann.call("take_many", T("k", None), 10, None, lane=1) is None
+    assert ann.call("read", T("k", 2), None, lane=2) is None
+    bob.call("write", [("k", 1), ("k", 2)], None)
+    assert ann.reply(lane=2) == ("ok", ("k", 2))
+    assert ann.reply(lane=1) == ("ok", (("k", 1), ("k", 2)))
+
+
+def test_a_timeout_that_came_while_its_caller_was_away_misses_no_match(core, ann, bob):
+    assert ann.call("take", T("k", None), 5.0) is None
+    core.connect("ann", 0.0)
+    ann.break_off()
+    core.advance(6.0)
+    bob.call("write", [("k", 1)], None, now=7.0)
+    ann.come_back(now=8.0)
+    assert ann.call("take", T("k", None), 5.0, now=8.0, again=True) == ("ok", ("k", 1))
+    assert core.status(8.0)["waiters"] == 0
+
+
+def test_a_timeout_that_came_while_its_caller_was_away_is_told_when_it_asks_again(core, ann):
+    assert ann.call("take", T("k", None), 5.0) is None
+    core.connect("ann", 0.0)
+    ann.break_off()
+    core.advance(6.0)
+    ann.come_back(now=8.0)
+    kind, error = ann.call("take", T("k", None), 5.0, now=8.0, again=True)
+    assert (kind, type(error)) == ("error", MatchTimeoutError)
+    assert core.status(8.0)["waiters"] == 0
