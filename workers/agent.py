@@ -48,6 +48,7 @@ _BEAT: Final = 0.25
 _RENEW_SECONDS: Final = 3.0
 _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.5
 _SAY_SECONDS: Final = 5.0
 
 
@@ -124,7 +125,9 @@ class Agent:
             f"worker {self.name}: {self._processes} processes, {this_runtime()}, at "
             f"{self._space.uri}{found}"
         )
-        self._stopping.wait()
+        # Python may miss a signal that comes just as an endless wait begins, until the wait ends.
+        while not self._stopping.wait(_LOOK_SECONDS):
+            pass
         self._drain()
         self._server.stop()
         self._occupied.close()
