@@ -38,14 +38,12 @@ class CallDesk:
     Attributes:
         effects: Replies to deliver, in order; the host empties it after every call.
         now: The time of the latest call, by the host's clock. deadlines: What falls due; a due
-            (kind, key) calls the handler of its kind with its key. sent: The bytes of the latest
-            call on the wire, None if it came by no wire.
+            (kind, key) calls the handler of its kind with its key.
     """
 
     def __init__(self, first_number: int) -> None:
         self.effects: list[Effect] = []
         self.now = 0.0
-        self.sent: int | None = None
         self.deadlines = Deadlines()
         self._numbers = itertools.count(first_number)
         self._sessions: dict[str, Session] = {}
@@ -58,6 +56,10 @@ class CallDesk:
 
     def _session_over(self, session: Session) -> None:
         """Let go of all that belongs to a session that has gone."""
+        raise NotImplementedError
+
+    def _reply_gone(self, lane: Lane) -> None:
+        """Note that a lane's kept reply is not kept any more."""
         raise NotImplementedError
 
     # -- time
@@ -111,6 +113,7 @@ class CallDesk:
         self._stay(session)
         for lane in session.lanes.values():
             self.unpark(lane)
+            self._reply_gone(lane)
         session.lanes.clear()
         self._session_over(session)
 
@@ -122,36 +125,34 @@ class CallDesk:
         self._session_over(self._sessions[session_id])
 
     def _end_session(self, session_id: str) -> None:
-        del self._sessions[session_id]
+        for lane in self._sessions.pop(session_id).lanes.values():
+            self._reply_gone(lane)
 
     # -- calls
 
-    def call(
-        self, lane: Lane, number: int, verb: str, args: Iterable[Any], now: float,
-        sent: int | None = None,
-    ) -> None:  # fmt: skip
+    def call(self, lane: Lane, number: int, verb: str, args: Iterable[Any], now: float) -> None:
         """Apply one operation, or answer its repetition; the reply appears in `effects`.
 
         Args:
             lane: Who calls. number: The operation's number, larger than the lane's last, or
                 equal to it for a repetition.
             verb: Its name. args: Its arguments, tuples in plain form, templates compiled.
-            now: The space's clock, never less than before. sent: The call's bytes on the wire,
-                None if it came by no wire.
+            now: The space's clock, never less than before.
         """
         if number <= lane.number:
             self._repeat(lane, number)
             return
         self.advance(now)
         self._operations += 1
-        self.sent = sent
         self.unpark(lane)
         lane.number, lane.reply = number, None
+        if lane.weight:
+            self._reply_gone(lane)
         try:
             value = self._verbs[verb](lane, *args)
         except errors.TupleSpaceError as error:
             self.answer(lane, False, error)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001  # nonsense arguments may provoke any
             problem = errors.InvalidArgumentError(f"{verb}: {type(error).__name__}: {error}")
             self.answer(lane, False, problem)
         else:

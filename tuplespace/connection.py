@@ -129,5 +129,6 @@ class Connection(socketutil.SocketConnection):  # type: ignore[misc]
 
     @property
     def overdue(self) -> float:
-        """When it must have shown the key, or read on; infinity if nothing is asked of it."""
-        return self.deadline if self.outbox or not self.authenticated else math.inf
+        """When it must have shown the key, read on or sent on; infinity if nothing is asked of it."""
+        asked = self.outbox or self.received or not self.authenticated
+        return self.deadline if asked else math.inf

@@ -30,12 +30,21 @@ from typing import Any
 
 from tuplespace import errors
 from tuplespace.calls import PARKED, CallDesk
-from tuplespace.entry import Claim, Entry, check_limit, check_seconds, check_timeout, weight_of
+from tuplespace.entry import (
+    LEASE_WEIGHT,
+    WEIGHT_UNIT,
+    Claim,
+    Entry,
+    check_limit,
+    check_seconds,
+    check_timeout,
+    weight_of,
+)
 from tuplespace.events import Subscriptions
 from tuplespace.index import EntryIndex
 from tuplespace.limits import Account, Limits, as_many_as_fit, check_waiters
 from tuplespace.sessions import Lane, Session
-from tuplespace.template import Template, Tuple
+from tuplespace.template import Template, Tuple, brief
 from tuplespace.waiting import Waiter, WaiterIndex
 
 
@@ -64,7 +73,7 @@ class SpaceCore(CallDesk):
         self._takers = WaiterIndex()
         self._waiters: dict[int, Waiter] = {}
         self._claims: dict[int, Entry] = {}
-        self._events = Subscriptions(self)
+        self._events = Subscriptions(self, limits)
         for name in (
             "write", "take", "take_many", "read", "read_all", "count", "explain", "claim", "claim_many",
             "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
@@ -86,6 +95,9 @@ class SpaceCore(CallDesk):
             if token in self._claims:
                 self._give_back(self._claims[token])
 
+    def _reply_gone(self, lane: Lane) -> None:
+        self._account.keep(lane, 0)
+
     # -- writing
 
     def _write(self, lane: Lane, values: Iterable[Tuple], lease: float | None = None) -> int:
@@ -93,16 +105,12 @@ class SpaceCore(CallDesk):
         self._account.admit(entries)
         return self._store(entries)
 
-    def _entries_of(
-        self, values: Iterable[Tuple], lease: float, share: int | None = None
-    ) -> list[Entry]:
+    def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:
         """Make entries that are not in the space yet: all that can be wrong with them shows here."""
-        values = list(values)
-        if share is None and self.sent is not None:
-            share = self.sent // max(len(values), 1)
         now, numbers, expires = self.now, self._numbers, self.now + lease
+        extra = 0 if expires == math.inf else LEASE_WEIGHT
         return [
-            Entry(next(numbers), value, now, expires, weight_of(value, share)) for value in values
+            Entry(next(numbers), value, now, expires, weight_of(value) + extra) for value in values
         ]
 
     def _store(self, entries: list[Entry]) -> int:
@@ -183,9 +191,10 @@ class SpaceCore(CallDesk):
         """Answer a search now, if the space can."""
         verb = waiter.verb
         if verb.endswith("_many"):
-            entries = as_many_as_fit(self._index.find(waiter.template, waiter.limit))
+            entries, weight = as_many_as_fit(self._index.find(waiter.template, waiter.limit))
             if not entries:
                 return False, None
+            self._account.keep(waiter.lane, weight)
             if verb == "take_many":
                 for entry in entries:
                     self._remove(entry, "take")
@@ -196,6 +205,7 @@ class SpaceCore(CallDesk):
         first = self._index.first(waiter.template)
         if first is None:
             return False, None
+        self._account.keep(waiter.lane, first.weight)
         if verb == "claim":
             return True, (first.value, self._hold(first, waiter))
         if verb == "take":
@@ -230,7 +240,9 @@ class SpaceCore(CallDesk):
         self.answer(waiter.lane, False, _no_match(waiter.template))
 
     def _read_all(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
-        return tuple(entry.value for entry in self._index.find(template))
+        entries = self._index.find(template)
+        self._account.keep(lane, sum(entry.weight for entry in entries))
+        return tuple(entry.value for entry in entries)
 
     def _count(self, lane: Lane, template: Template) -> int:
         return self._index.count(template)
@@ -341,10 +353,9 @@ class SpaceCore(CallDesk):
         self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None
     ) -> tuple[Any, ...]:
         seconds = check_seconds("lease", lease)
-        share = self._share(map(len, writes))
 
         def confirm(token: int, values: list[Tuple]) -> int:
-            entry, results = self._held(lane, token), self._entries_of(values, seconds, share)
+            entry, results = self._held(lane, token), self._entries_of(values, seconds)
             self._account.admit(results, leaving=entry)
             self._remove(entry, "take")
             return self._store(results)
@@ -352,17 +363,11 @@ class SpaceCore(CallDesk):
         pairs = zip(tokens, writes, strict=True)
         return self._each(partial(confirm, *pair) for pair in pairs)
 
-    def _share(self, counts: Iterable[int]) -> int | None:
-        """Return the bytes of each tuple of a call that writes so many, on the average."""
-        return None if self.sent is None else self.sent // max(sum(counts), 1)
-
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
-        share = self._share(len(values) for _, _, values in triples)
-
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
             claim = self._held(lane, token).claim
             assert claim is not None
-            results = self._entries_of(values, math.inf, share)
+            results = self._entries_of(values, math.inf)
             self._account.admit(results)
             if lease is not None:
                 claim.lease = check_seconds("lease", lease)
@@ -388,6 +393,7 @@ class SpaceCore(CallDesk):
         return {
             "tuples": len(self._entries),
             "bytes": self._account.bytes,
+            "reply_bytes": self._account.kept * WEIGHT_UNIT,
             "waiters": len(self._waiters),
             "claims": len(self._claims),
             "subscriptions": len(self._events),
@@ -400,4 +406,4 @@ class SpaceCore(CallDesk):
 
 
 def _no_match(template: Template) -> errors.MatchTimeoutError:
-    return errors.MatchTimeoutError(f"no tuple matched {template.source!r} in time")
+    return errors.MatchTimeoutError(f"no tuple matched {brief(template.source)} in time")

@@ -7,14 +7,17 @@ from collections.abc import Hashable
 from sys import getsizeof
 from typing import Any, Final
 
-from tuplespace.errors import InvalidArgumentError
-from tuplespace.template import SCALARS, Opaque, Tuple, shape_of
+from tuplespace.errors import InvalidArgumentError, InvalidTupleError
+from tuplespace.template import DEPTH, SCALARS, Opaque, Tuple, brief, shape_of
 
 #: Weights are kept in units of so many bytes, because Python keeps small ints but once.
 WEIGHT_UNIT: Final = 64
-# Measured with a million tuples of three fields: the entry, its places in line and in a dict.
-_ENTRY_BYTES: Final = 320
-_FIELD_BYTES: Final = 48
+#: What a lease adds to it.
+LEASE_WEIGHT: Final = 4
+# Measured with a million tuples: the entry, its places in line, in a dict and in an index.
+_ENTRY_BYTES: Final = 300
+# A dict tuple remembers its keys, which may be nobody else's.
+_KEYS_BYTES: Final = 500
 _FOR_EVER: Final = 1e9
 
 
@@ -53,37 +56,35 @@ class Entry:
         self.claim: Claim | None = None
 
 
-def weight_of(value: Tuple, sent: int | None = None) -> int:
+def weight_of(value: Tuple) -> int:
     """Return about what an entry of this tuple takes of memory, in WEIGHT_UNIT s.
 
-    Args:
-        value: The tuple. sent: Bytes it took on the wire, if it came from there: counting them
-            takes longer than anything else here.
+    Raises:
+        InvalidTupleError: It is nested too deeply.
     """
-    if sent is None:
-        sent = _bytes_of(value)
-    flat = type(value) is tuple and SCALARS.issuperset(map(type, value))
-    count = len(value) if flat else _fields_of(value)
-    return (_ENTRY_BYTES + _FIELD_BYTES * count + sent) // WEIGHT_UNIT + 1
+    if type(value) is tuple and SCALARS.issuperset(map(type, value)):
+        size = getsizeof(value) + sum(map(getsizeof, value))
+    else:
+        size = _size_of(value, DEPTH + 1)
+        if type(value) is dict:
+            size += _KEYS_BYTES
+    return (_ENTRY_BYTES + size) // WEIGHT_UNIT + 1
 
 
-def _fields_of(value: Any) -> int:
-    """Return how many fields there are at any depth, the nested tuples themselves included."""
+def _size_of(value: Any, left: int) -> int:
+    """Return the bytes of a value with all that is in it."""
     kind = type(value)
-    if kind is tuple or kind is list:
-        return 1 + sum(map(_fields_of, value))
+    if kind in SCALARS:
+        return getsizeof(value)
+    if not left:
+        raise InvalidTupleError(f"a tuple is nested at most {DEPTH} deep")
+    size = getsizeof(value)
     if kind is dict:
-        return 1 + sum(map(_fields_of, value.values())) + 2 * len(value)
-    return 1
-
-
-def _bytes_of(value: Any) -> int:
-    kind = type(value)
-    if kind is tuple or kind is list:
-        return sum(map(_bytes_of, value))
-    if kind is dict:
-        return sum(map(_bytes_of, value.values())) + sum(map(getsizeof, value))
-    return getsizeof(value.sealed if kind is Opaque else value)
+        size += sum(_size_of(key, left - 1) for key in value)
+        value = value.values()
+    elif kind is Opaque:
+        value = (value.sealed,)
+    return size + sum(_size_of(each, left - 1) for each in value)
 
 
 def check_seconds(name: str, seconds: Any) -> float:
@@ -97,7 +98,7 @@ def check_seconds(name: str, seconds: Any) -> float:
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
         # Longer than any clock goes is for ever; an int may be too large for a float.
         return float(seconds) if seconds < _FOR_EVER else math.inf
-    raise InvalidArgumentError(f"{name} is None or seconds >= 0, not {seconds!r}")
+    raise InvalidArgumentError(f"{name} is None or seconds >= 0, not {brief(seconds)}")
 
 
 def check_timeout(seconds: Any) -> float:
@@ -115,4 +116,4 @@ def check_limit(limit: Any) -> int:
     """
     if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1:
         return limit
-    raise InvalidArgumentError(f"limit is an int >= 1, not {limit!r}")
+    raise InvalidArgumentError(f"limit is an int >= 1, not {brief(limit)}")

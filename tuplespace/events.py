@@ -18,13 +18,15 @@ from typing import Any
 from tuplespace.calls import PARKED, CallDesk
 from tuplespace.entry import WEIGHT_UNIT, Entry, check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
+from tuplespace.limits import Limits, check_waiters
 from tuplespace.sessions import Lane, Session
-from tuplespace.template import Template, Tuple
+from tuplespace.template import Template, Tuple, brief
 from tuplespace.waiting import WaiterIndex
 
 #: Events kept for a subscriber before it overflows, and what their tuples may weigh.
 BACKLOG = 10_000
 _BACKLOG_WEIGHT = (64 << 20) // WEIGHT_UNIT
+_BACKLOGS_WEIGHT = (256 << 20) // WEIGHT_UNIT  # of all subscribers
 KINDS = (None, "write", "take", "delete")
 
 Record = tuple[int, str, Tuple | None]
@@ -38,7 +40,7 @@ class Subscription:
         template: Template,
     ) -> None:  # fmt: skip
         if kind not in KINDS:
-            raise InvalidArgumentError(f"an event is one of {KINDS}, not {kind!r}")
+            raise InvalidArgumentError(f"an event is one of {KINDS}, not {brief(kind)}")
         self._owner = owner
         self.number, self.session, self.kind, self.template = number, session, kind, template
         self.hooks: Any = None
@@ -51,24 +53,33 @@ class Subscription:
 
     def push(self, kind: str, value: Tuple | None, weight: int = 0) -> None:
         """Add an event, or the overflow in place of all that are pending."""
-        self._weight += weight
-        if len(self.pending) >= BACKLOG or self._weight > _BACKLOG_WEIGHT:
-            self._forget_pending()
-            kind, value = "overflow", None
+        if (
+            len(self.pending) >= BACKLOG
+            or self._weight + weight > _BACKLOG_WEIGHT
+            or self._owner.weight + weight > _BACKLOGS_WEIGHT
+        ):
+            self.forget_pending()
+            kind, value, weight = "overflow", None, 0
         self.sequence += 1
         self.pending.append((self.sequence, kind, value))
-        self._weights.append(weight if value is not None else 0)
+        self._weights.append(weight)
+        self._weigh(weight)
 
-    def _forget_pending(self) -> None:
+    def _weigh(self, change: int) -> None:
+        self._weight += change
+        self._owner.weight += change
+
+    def forget_pending(self) -> None:
+        """Drop all that has not been fetched."""
         self.pending.clear()
         self._weights.clear()
-        self._weight = 0
+        self._weigh(-self._weight)
 
     def after(self, sequence: int) -> tuple[Record, ...]:
         """Drop what the subscriber has seen, up to `sequence`, and return the rest."""
         while self.pending and self.pending[0][0] <= sequence:
             self.pending.popleft()
-            self._weight -= self._weights.popleft()
+            self._weigh(-self._weights.popleft())
         return tuple(self.pending)
 
     def drop(self) -> None:
@@ -86,11 +97,14 @@ class Subscriptions:
     """All subscriptions of a space.
 
     Args:
-        desk: Answers the fetches.
+        desk: Answers the fetches. limits: How many there may be.
+
+    Attributes:
+        weight: Of all events that wait to be fetched.
     """
 
-    def __init__(self, desk: CallDesk) -> None:
-        self.desk = desk
+    def __init__(self, desk: CallDesk, limits: Limits) -> None:
+        self.desk, self._limits, self.weight = desk, limits, 0
         self._open = WaiterIndex()
         self._all: dict[int, Subscription] = {}
 
@@ -107,6 +121,7 @@ class Subscriptions:
     ) -> int:
         """Begin a subscription; return its number."""
         expires = self.desk.now + check_seconds("lease", lease)
+        check_waiters(len(self._all), self._limits)
         subscription = Subscription(self, self.desk.number(), lane.session, kind, template)
         self._all[subscription.number] = subscription
         self._open.add(subscription)
@@ -186,4 +201,5 @@ class Subscriptions:
             self._open.remove(subscription)
         self.desk.deadlines.discard(("subscription", subscription.number))
         subscription.session.subscriptions.discard(subscription.number)
+        subscription.forget_pending()
         del self._all[subscription.number]

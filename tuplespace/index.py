@@ -57,7 +57,7 @@ class _Shape:
         ]
         if not choices:
             return
-        sample = [entry.value for entry in islice(self.line.walk(entries), _SAMPLE)]
+        sample = [entry.value for entry in self.line.sample(_SAMPLE, entries)]
         share, _, _, best = min(
             (sum(fits(value[id[0]]) for value in sample), KINDS.index(id[1]), number, id)
             for number, (id, fits) in enumerate(choices)

@@ -17,14 +17,19 @@ from typing import Final
 
 from tuplespace.entry import WEIGHT_UNIT, Entry
 from tuplespace.errors import InvalidArgumentError, SpaceFullError
+from tuplespace.sessions import Lane
 
 #: What a call may be in all, however many tuples it writes.
 CALL_BYTES: Final = 256 << 20
+#: What a template may be: all that wait are kept.
+TEMPLATE_BYTES: Final = 256 << 10
 #: Seconds after which to try again when a space is full; takes may have made room by then.
 RETRY_AFTER: Final = 0.5
 #: How far beyond a limit confirms may go.
 _CONFIRMS: Final = 4 / 3
 _SIZE: Final = re.compile(r"(\d+)([KMGT]?)i?B?", re.IGNORECASE)
+#: A reply that weighs less is not counted.
+_LARGE_REPLY: Final = (64 << 10) // WEIGHT_UNIT
 #: What a reply of many tuples may weigh; there may be fewer tuples in it than were asked for.
 _REPLY_WEIGHT: Final = (64 << 20) // WEIGHT_UNIT
 _weight_of = attrgetter("weight")
@@ -81,13 +86,16 @@ class Account:
 
     Args:
         limits: What may be.
+
+    Attributes:
+        tuples: Stored. weight: Of them. kept: Of the large replies that may be asked for again.
     """
 
-    __slots__ = ("_limits", "tuples", "weight")
+    __slots__ = ("_limits", "kept", "tuples", "weight")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.tuples = self.weight = 0
+        self.tuples = self.weight = self.kept = 0
 
     @property
     def bytes(self) -> int:
@@ -108,11 +116,10 @@ class Account:
             count = self.tuples + len(entries) - (leaving is not None)
             self._check(f"{count:,} tuples", limits.tuples, count, self.tuples, leaving)
         if limits.bytes is not None:
-            weight = self.weight + sum(map(_weight_of, entries))
-            if leaving is not None:
-                weight -= leaving.weight
-            size = weight * WEIGHT_UNIT
-            self._check(f"{size:,} bytes", limits.bytes, size, self.bytes, leaving)
+            before = (self.weight + self.kept) * WEIGHT_UNIT
+            weight = sum(map(_weight_of, entries)) - (0 if leaving is None else leaving.weight)
+            size = before + weight * WEIGHT_UNIT
+            self._check(f"{size:,} bytes", limits.bytes, size, before, leaving)
 
     @staticmethod
     def _check(what: str, limit: int, size: int, now: int, leaving: Entry | None) -> None:
@@ -129,29 +136,37 @@ class Account:
         self.tuples += 1
         self.weight += entry.weight
 
+    def keep(self, lane: Lane, weight: int) -> None:
+        """Count the tuples in a lane's kept reply, if they are worth it, instead of the last."""
+        if weight < _LARGE_REPLY:
+            weight = 0
+        self.kept += weight - lane.weight
+        lane.weight = weight
+
     def remove(self, entry: Entry) -> None:
         """Count an entry that is gone now."""
         self.tuples -= 1
         self.weight -= entry.weight
 
 
-def as_many_as_fit(entries: list[Entry]) -> list[Entry]:
-    """Return the first of these entries, one at least, that can be sent in one reply."""
+def as_many_as_fit(entries: list[Entry]) -> tuple[list[Entry], int]:
+    """Return the first of these entries, one at least, that can be sent in one reply; their weight."""
     totals = list(accumulate(map(_weight_of, entries)))
     if totals and totals[-1] > _REPLY_WEIGHT:
-        return entries[: max(bisect_right(totals, _REPLY_WEIGHT), 1)]
-    return entries
+        count = max(bisect_right(totals, _REPLY_WEIGHT), 1)
+        return entries[:count], totals[count - 1]
+    return entries, totals[-1] if totals else 0
 
 
 def check_waiters(waiting: int, limits: Limits) -> None:
-    """Let one more search wait.
+    """Let one more search wait, or one more subscriber listen.
 
     Raises:
         SpaceFullError: As many wait as may.
     """
     if limits.waiters is not None and waiting >= limits.waiters:
         raise SpaceFullError(
-            f"{waiting:,} calls wait in this space, and no more are allowed; try again with a "
+            f"{waiting:,} calls wait or listen in this space, and no more are allowed; try again with a "
             "timeout of 0, or start it with a larger --limit waiters=",
             limits.waiters, waiting + 1, RETRY_AFTER,
         )  # fmt: skip

@@ -7,13 +7,15 @@ them oldest first: a line, one entry, several lines together, a span of a sorted
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, merge
-from itertools import islice
-from typing import Protocol
+from heapq import merge
+from typing import Final, Protocol
+
+from sortedcontainers import SortedList
 
 from tuplespace.entry import Entry
 
 Entries = dict[int, Entry]
+_STRIDE: Final = 64
 
 
 class Candidates(Protocol):
@@ -35,8 +37,8 @@ class Line:
 
     An id is not removed when its entry goes: it is skipped, and dropped when it comes to the
     front or when the skipped outnumber the living. (Deleting from the front of a dict would make
-    every later look at its front walk over the holes.) Who comes back stands in `_returned`,
-    a heap; an id may then be there and in `_ids`.
+    every later look at its front walk over the holes.) Who comes back stands in `_returned`, in
+    order; an id may then be there and in `_ids`.
     """
 
     # Lists, because most lines of an index are short, and a deque takes ten times the memory.
@@ -45,7 +47,7 @@ class Line:
     def __init__(self, ids: Iterable[int] = ()) -> None:
         self._ids = list(ids)
         self._start = 0  # what stands before it in `_ids` is gone
-        self._returned: list[int] | None = None
+        self._returned: SortedList | None = None
         self.live = len(self._ids)
 
     def append(self, id: int) -> None:
@@ -56,8 +58,8 @@ class Line:
     def put_back(self, id: int) -> None:
         """Add an id that was dropped before, at its old place."""
         if self._returned is None:
-            self._returned = []
-        heappush(self._returned, id)
+            self._returned = SortedList()
+        self._returned.add(id)
         self.live += 1
 
     def drop(self, entries: Entries) -> None:
@@ -81,14 +83,20 @@ class Line:
             back = ready(returned[0], entries)
             if back is not None:
                 return back if oldest is None or back.id < oldest.id else oldest
-            heappop(returned)
+            del returned[0]
         return oldest
+
+    def sample(self, size: int, entries: Entries) -> list[Entry]:
+        """Return about so many of the ready entries, from all over the line."""
+        ids = self._ids if self.live <= size else self._ids[self._start :: self.live // size]
+        return [entry for id in ids if (entry := ready(id, entries)) is not None]
 
     def walk(self, entries: Entries) -> Iterator[Entry]:
         """See `Candidates.walk`."""
-        ids: Iterable[int] = islice(self._ids, self._start, None) if self._start else self._ids
+        self.first(entries)  # what has gone from the front is not walked over again
+        ids: Iterable[int] = _from(self._ids, self._start)
         if self._returned:
-            ids = merge(ids, sorted(self._returned))
+            ids = merge(ids, self._returned)
         last = -1
         for id in ids:
             entry = entries.get(id)
@@ -132,6 +140,12 @@ class Together:
     def walk(self, entries: Entries) -> Iterator[Entry]:
         """See `Candidates.walk`."""
         return merge(*(line.walk(entries) for line in self._lines), key=_id_of)
+
+
+def _from(ids: list[int], start: int) -> Iterator[int]:
+    """Yield a list's elements from `start` on; islice would count its way there."""
+    for at in range(start, len(ids), _STRIDE):
+        yield from ids[at : at + _STRIDE]
 
 
 def ready(id: int, entries: Entries) -> Entry | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tuplespace.errors import InvalidTupleError
 from tuplespace.pickles import dump, load
 from tuplespace.security import Key
-from tuplespace.template import SCALARS, Opaque, shape_of
+from tuplespace.template import DEPTH, SCALARS, Opaque, brief, shape_of
 
 _CONTEXT: Final = "field"
 
@@ -37,25 +37,29 @@ class Opener:
             value = tuple(value)  # a named tuple is a tuple
         shape_of(value)
         try:
-            return self._plain(value)
+            return self._plain(value, DEPTH + 1)
         except RecursionError:
-            raise InvalidTupleError("a tuple is nested too deeply, or contains itself") from None
+            raise InvalidTupleError("a field is nested too deeply, or contains itself") from None
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: Any, left: int) -> Any:
         kind = type(value)
         if kind in SCALARS:
             return value
+        if not left and kind in (tuple, list, dict):
+            raise InvalidTupleError(
+                f"a tuple is nested at most {DEPTH} deep; this is deeper, or contains itself"
+            )
         if kind is tuple:
-            return tuple(map(self._plain, value))
+            return tuple(self._plain(each, left - 1) for each in value)
         if kind is list:
-            return list(map(self._plain, value))
+            return [self._plain(each, left - 1) for each in value]
         if kind is dict and all(_is_plain_key(key) for key in value):
-            return {key: self._plain(each) for key, each in value.items()}
+            return {key: self._plain(each, left - 1) for key, each in value.items()}
         try:
             pickled = dump(value)
         except Exception as error:
             raise InvalidTupleError(
-                f"a field cannot be pickled: {kind.__name__}: {value!r:.200}: {error}"
+                f"a field cannot be pickled: {kind.__name__}: {brief(value)}: {error}"
             ) from error
         return Opaque(self._key.seal(_CONTEXT, pickled))
 

@@ -19,7 +19,9 @@ from tuplespace.template import NO_KEY, RANGE, TYPE, VALUE, family_of, index_key
 #: (family, lowest, highest) of the values in a range, None being no end.
 Range = tuple[str, Any, Any]
 #: Ranges with a line of their own, each of which costs every write a comparison or two.
-_FEW: Final = 4
+_FEW: Final = 16
+#: So few entries are put in order again each time.
+_SMALL: Final = 64
 
 
 class PositionIndex(Protocol):
@@ -171,13 +173,21 @@ class OrderIndex:
 
     def oldest_of(self, wanted: Range, ids: Iterator[int]) -> int:
         """Return the smallest of these ids; asked again for the same range, keep a line of it."""
-        if wanted not in self._asked:
+        return self.in_order(wanted, ids)[0] if wanted in self._asked else self._note(wanted, ids)
+
+    def _note(self, wanted: Range, ids: Iterator[int]) -> int:
+        _put(self._asked, wanted, None)
+        return min(ids)
+
+    def in_order(self, wanted: Range, ids: Iterator[int]) -> list[int]:
+        """Return these ids in order; asked again for the same range, keep a line of it."""
+        ids_in_order = sorted(ids)
+        if wanted in self._asked:
+            del self._asked[wanted]
+            _put(self._lines, wanted, Line(ids_in_order))
+        elif len(ids_in_order) > _SMALL:
             _put(self._asked, wanted, None)
-            return min(ids)
-        del self._asked[wanted]
-        in_order = sorted(ids)
-        _put(self._lines, wanted, Line(in_order))
-        return in_order[0]
+        return ids_in_order
 
 
 class Span:
@@ -196,7 +206,8 @@ class Span:
 
     def walk(self, entries: Entries) -> Iterator[Entry]:
         """See `lines.Candidates.walk`."""
-        return map(entries.__getitem__, sorted(starmap(_second, self._pairs)))
+        ids = starmap(_second, self._pairs)
+        return map(entries.__getitem__, self._index.in_order(self._wanted, ids))
 
 
 def _second(_: Any, id: int) -> int:

@@ -24,7 +24,7 @@ from tuplespace.core import SpaceCore
 from tuplespace.daemon import GuardedDaemon
 from tuplespace.discovery import RING_PORT, Responder
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME, request_in, result_message
-from tuplespace.limits import Limits
+from tuplespace.limits import TEMPLATE_BYTES, Limits
 from tuplespace.networks import host_of, is_loopback
 from tuplespace.resources import default_limits
 from tuplespace.security import Key
@@ -193,13 +193,15 @@ class SpaceDaemon(GuardedDaemon):
             return
         if verb in TEMPLATE_FIRST:
             try:
+                if len(args[0]) > TEMPLATE_BYTES:
+                    raise errors.InvalidTemplateError(_too_large(len(args[0])))
                 small = len(args[0]) <= _CACHED_BYTES
                 args = ((self._templates if small else unpack_template)(args[0]), *args[1:])
             except (errors.TupleSpaceError, TypeError, IndexError, RecursionError) as error:
                 no_template = errors.InvalidTemplateError(str(error))
                 self.core.effects.append((lane, number, False, no_template))
                 return
-        self.core.call(lane, number, verb, args, time.monotonic(), size)
+        self.core.call(lane, number, verb, args, time.monotonic())
 
     def _deliver(self) -> None:
         """Send what the core decided to whoever is still there."""
@@ -241,6 +243,8 @@ class SpaceDaemon(GuardedDaemon):
         lane = guest.lane
         if verb in TEMPLATE_FIRST:
             try:
+                if connection.message_size > TEMPLATE_BYTES:
+                    raise errors.InvalidTemplateError(_too_large(connection.message_size))
                 args = (Template(args[0]), *args[1:])
             except errors.TupleSpaceError as error:
                 raise builtin_error(error) from None
@@ -250,7 +254,7 @@ class SpaceDaemon(GuardedDaemon):
                 check_sizes(verb, args, size, self._limits.tuple_bytes)
             except errors.TupleTooLargeError as error:
                 raise builtin_error(error) from None
-        self.core.call(lane, lane.number + 1, verb, args, time.monotonic(), size)
+        self.core.call(lane, lane.number + 1, verb, args, time.monotonic())
         mine = next((effect for effect in self.core.effects if effect[0] is lane), None)
         if mine is not None:
             self.core.effects.remove(mine)
@@ -277,6 +281,10 @@ class SpaceDaemon(GuardedDaemon):
                 protocol.MSG_RESULT, flags, guest.sequence, guest.serializer_id, content
             ).data
         )
+
+
+def _too_large(size: int) -> str:
+    return f"a template of {size:,} bytes; {TEMPLATE_BYTES:,} are allowed"
 
 
 def _cannot_be_sent(error: Exception) -> errors.TupleSpaceError:

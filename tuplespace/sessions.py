@@ -35,10 +35,11 @@ class Lane:
         number: The latest operation number seen. waiter: Its parked request, if it is parked.
         reply: Its kept reply, None while it has none. link: Where replies go (the host's
             business), None while the caller has no connection. latest: The caller's newest
-            connection (the host's business); it becomes the link with its first call.
+            connection (the host's business); it becomes the link with its first call. weight: Of the tuples in its
+            kept reply, in `entry.WEIGHT_UNIT` s; 0 if that is little.
     """
 
-    __slots__ = ("id", "latest", "link", "number", "reply", "session", "waiter")
+    __slots__ = ("id", "latest", "link", "number", "reply", "session", "waiter", "weight")
 
     def __init__(self, session: Session, id: int) -> None:
         self.session, self.id = session, id
@@ -47,6 +48,7 @@ class Lane:
         self.reply: Any = None
         self.link: Any = None
         self.latest: Any = None
+        self.weight = 0
 
 
 class Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -19,6 +20,8 @@ from tuplespace.sessions import Lane
 from tuplespace.template import Template
 from tuplespace.verbs import TEMPLATE_FIRST, SpaceVerbs
 from tuplespace.wire import check_sizes, tuples_in
+
+logger = logging.getLogger(__name__)
 
 _WRITING: Final = frozenset({"write", "swap", "confirm_many", "renew_many"})
 
@@ -118,7 +121,10 @@ class TupleSpace(SpaceVerbs):
             self._timer_wake.clear()
             with self._lock:
                 if time.monotonic() >= self._timer_wakes_at:
-                    self._core.advance(time.monotonic())
+                    try:
+                        self._core.advance(time.monotonic())
+                    except Exception:
+                        logger.exception("what fell due failed")  # the rest goes on
                     self._timer_wakes_at = math.inf
                     self._deliver()
 

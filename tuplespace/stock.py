@@ -9,7 +9,7 @@ from typing import Any
 import Pyro5.api
 
 from tuplespace import errors
-from tuplespace.template import Opaque
+from tuplespace.template import Opaque, brief
 
 
 class StockSpace:
@@ -92,7 +92,9 @@ def _with_bytes(value: Any) -> Any:
         return {key: _with_bytes(each) for key, each in value.items()}
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
-    raise TypeError(f"stock proxies carry plain data only, not {type(value).__name__}: {value!r}")
+    raise TypeError(
+        f"stock proxies carry plain data only, not {type(value).__name__}: {brief(value)}"
+    )
 
 
 def for_stock(value: Any) -> Any:

@@ -21,6 +21,7 @@ Source: Rinda's ``Template#match``, less its accidents (docs/rinda.md).
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -112,6 +113,10 @@ Lookup = tuple[str, Any]
 IndexId = tuple[Any, str]
 NUMBER: Final = "number"
 _FAMILIES: Final[dict[type, str]] = {str: "str", bytes: "bytes"}
+#: How deep tuples and templates may be nested: what is deeper would end the stack of whoever reads it.
+DEPTH: Final = 64
+_brief: Final = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 100
 _BOOL_KEYS: Final = {True: ("bool", True), False: ("bool", False)}
 
 
@@ -134,6 +139,14 @@ def family_of(value: Any) -> str | None:
     return _FAMILIES.get(kind)
 
 
+def brief(value: Any) -> str:
+    """Return a short text of any value, for messages; some have none, or a very long one."""
+    try:
+        return _brief.repr(value)[:200]
+    except Exception:  # noqa: BLE001  # an int may be too long to be shown; anybody may write a repr
+        return f"<{type(value).__name__}>"
+
+
 def shape_of(value: Tuple) -> Hashable:
     """Return what a tuple shares with every template that can match it: arity or keys.
 
@@ -145,7 +158,7 @@ def shape_of(value: Tuple) -> Hashable:
     if type(value) is dict and all(type(key) is str for key in value):
         return frozenset(value)
     raise InvalidTupleError(
-        f"a tuple is a tuple, or a dict with str keys, not {type(value).__name__}: {value!r:.200}"
+        f"a tuple is a tuple, or a dict with str keys, not {type(value).__name__}: {brief(value)}"
     )
 
 
@@ -167,7 +180,7 @@ class Template:
         except InvalidTupleError:
             raise InvalidTemplateError(
                 f"a template is a tuple, or a dict with str keys, not {type(source).__name__}: "
-                f"{source!r:.200}"
+                f"{brief(source)}"
             ) from None
         self.source = source
         self.lookups: list[tuple[IndexId, Any]] = []
@@ -175,6 +188,8 @@ class Template:
         self._equals: list[tuple[Any, Any]] = []
         self._checks: list[tuple[Any, Predicate]] = []
         for position, field in _fields(source):
+            if type(field) not in SCALARS:
+                _check_depth(field, DEPTH)
             lookup, predicate = _compile(field)
             if lookup is not None:
                 self.lookups.append(((position, lookup[0]), lookup[1]))
@@ -262,8 +277,29 @@ def _compile(field: Any) -> tuple[Lookup | None, Predicate | None]:
         return (TYPE, (list,)), lambda value: _same(field, value)
     raise InvalidTemplateError(
         f"a template field is plain data, a wildcard, a type or a matcher, not "
-        f"{kind.__name__}: {field!r}"
+        f"{kind.__name__}: {brief(field)}"
     )
+
+
+def _check_depth(field: Any, left: int) -> None:
+    kind = type(field)
+    if kind in SCALARS:
+        return
+    if not left:
+        raise InvalidTemplateError(f"a template is nested at most {DEPTH} deep")
+    inner: Any = ()
+    if kind is tuple or kind is list:
+        inner = field
+    elif kind is dict:
+        inner = field.values()
+    elif kind is OneOf:
+        inner = field.fields
+    elif kind is Exactly:
+        inner = (field.value,)
+    elif kind is Between:
+        inner = (field.low, field.high)
+    for each in inner:
+        _check_depth(each, left - 1)
 
 
 def _equals_scalar(wanted: Any) -> Predicate:
@@ -382,6 +418,6 @@ def _check_plain(value: Any) -> None:
             _check_plain(each)
     elif kind not in SCALARS:
         raise InvalidTemplateError(
-            f"only plain data can be matched by value, not {kind.__name__}: {value!r}; "
+            f"only plain data can be matched by value, not {kind.__name__}: {brief(value)}; "
             "a wildcard (None) matches any object"
         )

@@ -27,7 +27,7 @@ from typing import Any, Final
 from Pyro5 import protocol, serializers
 from Pyro5.errors import CommunicationError
 
-from tuplespace.connection import Connection, tune
+from tuplespace.connection import HANDSHAKE_SECONDS, SEND_SECONDS, Connection, tune
 from tuplespace.limits import CALL_BYTES, Limits
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ _RECEIVE: Final = 64 * 1024
 _HEADER: Final = 40
 _SIZES: Final = struct.Struct("!II")  # data and annotations, at byte 12
 _HOUSEKEEPING_SECONDS: Final = 2.0
+#: What strangers have to show the key while they keep others out.
+_PRESSED_SECONDS: Final = 1.0
 _SERIALIZERS: Final = frozenset(
     {serializers.SerpentSerializer.serializer_id, serializers.MsgpackSerializer.serializer_id}
 )
@@ -99,15 +101,23 @@ class Transport:
                 # Before the next message: it may be a tuple that the dead one waited for.
                 self._bury()
             now = time.monotonic()
-            self.daemon.advance(now)
+            _safely(self.daemon.advance, now)
             if now >= next_housekeeping:
-                next_housekeeping = now + _HOUSEKEEPING_SECONDS
-                self.daemon._housekeeping()
-                self._listen(self._has_room)
-                for connection in [c for c in self._connections if c.overdue <= now]:
-                    logger.info("cut %s: it neither sent nor read in time", connection.peer)
-                    self.doom(connection)
+                _safely(self.daemon._housekeeping)
+                next_housekeeping = now + self._cut_overdue(now)
             self._bury()
+
+    def _cut_overdue(self, now: float) -> float:
+        """Cut who neither sent nor read in time; return the seconds until we look again."""
+        self._listen(self._has_room)
+        # While strangers keep others out, they have less time.
+        pressed = self._strangers >= self._limits.unauthenticated
+        early = HANDSHAKE_SECONDS - _PRESSED_SECONDS if pressed else 0.0
+        for connection in list(self._connections):
+            if connection.overdue - (0.0 if connection.authenticated else early) <= now:
+                logger.info("cut %s: it neither sent nor read in time", connection.peer)
+                self.doom(connection)
+        return _PRESSED_SECONDS / 4 if pressed else _HOUSEKEEPING_SECONDS
 
     def wake(self) -> None:
         """Make the loop look at its condition; safe in any thread and signal handler."""
@@ -227,6 +237,8 @@ class Transport:
             if connection.closed:
                 return
         if start < end:
+            if connection.authenticated and not connection.outbox:
+                connection.deadline = time.monotonic() + SEND_SECONDS
             if data is connection.received:
                 del connection.received[:start]
             else:
@@ -300,10 +312,16 @@ class Transport:
         if not connection.authenticated:
             self._strangers -= 1
         self._listen(self._has_room)
-        try:
-            self.daemon._clientDisconnect(connection)
-        finally:
-            connection.close()
+        _safely(self.daemon._clientDisconnect, connection)
+        connection.close()
+
+
+def _safely(do: Callable[..., object], *args: object) -> None:
+    """Do it; what one client provoked must not end the loop for all."""
+    try:
+        do(*args)
+    except Exception:
+        logger.exception("%s failed", getattr(do, "__name__", do))
 
 
 def _without_flag(message: bytes, flag: int) -> bytes:

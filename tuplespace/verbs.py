@@ -15,7 +15,7 @@ from tuplespace import errors, interface
 from tuplespace.entry import check_limit, check_seconds, check_timeout
 from tuplespace.keeping import Keeper
 from tuplespace.opaque import Opener
-from tuplespace.template import Found, Tuple
+from tuplespace.template import Found, Tuple, brief
 
 
 class Handle:
@@ -270,7 +270,7 @@ def _token_of(claim: Any) -> int:
     try:
         return int(claim._token)
     except AttributeError:
-        raise errors.InvalidArgumentError(f"no claim of this space: {claim!r}") from None
+        raise errors.InvalidArgumentError(f"no claim of this space: {brief(claim)}") from None
 
 
 def _raise_first(outcomes: list[errors.TupleSpaceError | None]) -> None:

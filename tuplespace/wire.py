@@ -2,7 +2,7 @@
 
 Pyro's own msgpack turns a Decimal into a str and a set into a list without a word. Here a value
 either arrives as what it was or is refused. Arrays of msgpack are our tuples, the commonest
-thing by far; lists, big ints and matchers are extension types; what is not plain data is an
+thing by far, and lists with a mark before their fields; big ints and matchers are extension types; what is not plain data is an
 `Opaque` (see `opaque`), whose bytes pass through here unopened.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -23,6 +23,7 @@ from tuplespace.errors import (
 from tuplespace.limits import CALL_BYTES
 from tuplespace.template import (
     ANY,
+    DEPTH,
     SCALARS,
     TYPES,
     Between,
@@ -30,10 +31,18 @@ from tuplespace.template import (
     OneOf,
     Opaque,
     Template,
+    brief,
 )
 
 _LIST, _BIG_INT, _OPAQUE = 1, 2, 3
 _TYPE, _EXACTLY, _BETWEEN, _RANGE, _REGEX, _ONE_OF = 10, 11, 12, 13, 14, 15
+
+#: What stands before the fields of a list; we unpack it as what nobody can write.
+_LIST_MARK: Final = msgpack.ExtType(_LIST, b"")
+_LIST_HEAD: Final = object()
+#: How deep matchers may stand in each other, and tuples in a call.
+_EXTENSIONS: Final = 32
+_CALL_DEPTH: Final = 8
 
 Restore = Callable[[bytes], Any]
 
@@ -54,28 +63,33 @@ def pack(value: Any) -> bytes:
         raise InvalidTupleError(f"too large, or nested too deeply, to be sent: {error}") from None
 
 
-def unpack(data: bytes | memoryview, restore: Restore = Opaque) -> Any:
+def unpack(data: bytes | memoryview, restore: Restore = Opaque, depth: int = 0) -> Any:
     """Return what `pack` was given.
 
     Args:
-        data: The bytes. restore: What makes a field of an opaque's sealed bytes.
+        data: The bytes. restore: What makes a field of an opaque's sealed bytes. depth: How many
+            extensions they stand in; each takes some 40 KB of the stack.
 
     Raises:
         InvalidTupleError: These bytes are no such value.
     """
+    lists = False
 
     def extension(code: int, content: bytes) -> Any:
         if code == _OPAQUE:
             return restore(content)
         if code == _LIST:
-            return list(unpack(content, restore))
-        return _unpack_extension(code, content)
+            nonlocal lists
+            lists = True
+            return _LIST_HEAD
+        return _unpack_extension(code, content, depth)
 
     try:
-        return msgpack.unpackb(
+        value = msgpack.unpackb(
             data, use_list=False, strict_map_key=False, ext_hook=extension,
             unicode_errors="surrogatepass",
         )  # fmt: skip
+        return _with_lists(value, DEPTH + _CALL_DEPTH) if lists else value
     except TupleSpaceError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever hostile bytes may provoke
@@ -91,10 +105,24 @@ def _to_msgpack(value: Any) -> Any:
     if kind in SCALARS:
         return value
     if kind is list:
-        return msgpack.ExtType(_LIST, pack(tuple(value)))
+        return (_LIST_MARK, *map(_to_msgpack, value))
     if kind is dict:
         return {_to_msgpack(key): _to_msgpack(each) for key, each in value.items()}
     return _pack_extension(value)
+
+
+def _with_lists(value: Any, left: int) -> Any:
+    """Return a value in which each tuple that begins with the mark of a list is one."""
+    kind = type(value)
+    if value is _LIST_HEAD or not left:
+        raise InvalidTupleError("a list's mark out of place, or nested too deeply")
+    if kind is tuple:
+        if value and value[0] is _LIST_HEAD:
+            return [_with_lists(each, left - 1) for each in value[1:]]
+        return tuple(_with_lists(each, left - 1) for each in value)
+    if kind is dict:
+        return {key: _with_lists(each, left - 1) for key, each in value.items()}
+    return value
 
 
 def _pack_extension(value: Any) -> Any:
@@ -118,15 +146,17 @@ def _pack_extension(value: Any) -> Any:
         return msgpack.ExtType(_REGEX, pack((value.pattern, value.flags)))
     if kind is OneOf:
         return msgpack.ExtType(_ONE_OF, pack(value.fields))
-    raise InvalidTupleError(f"{kind.__name__} is no plain data: {value!r:.200}")
+    raise InvalidTupleError(f"{kind.__name__} is no plain data: {brief(value)}")
 
 
-def _unpack_extension(code: int, content: bytes) -> Any:
+def _unpack_extension(code: int, content: bytes, depth: int) -> Any:
     if code == _BIG_INT:
         return int.from_bytes(content, "big", signed=True)
     if code == _TYPE:
         return TYPES[content.decode()]
-    fields = unpack(content)
+    if depth > _EXTENSIONS:
+        raise InvalidTupleError("nested too deeply")
+    fields = unpack(content, depth=depth + 1)
     if code == _EXACTLY:
         return Exactly(*fields)
     if code == _BETWEEN:
@@ -134,7 +164,8 @@ def _unpack_extension(code: int, content: bytes) -> Any:
     if code == _RANGE:
         return range(*fields)
     if code == _REGEX:
-        return re.compile(*fields)
+        pattern, flags = fields
+        return re.compile(pattern, flags & ~re.DEBUG)  # it would print
     if code == _ONE_OF:
         return OneOf(*fields)
     raise InvalidTupleError(f"unknown extension type {code}")

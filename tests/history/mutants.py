@@ -292,11 +292,11 @@ def a_repeated_call_is_applied_again(wrap):
             core.call(lane, number, *core.last[lane], core.now)
 
     @wrap(CallDesk, "call")
-    def call(original, core, lane, number, verb, args, now, sent=None):
+    def call(original, core, lane, number, verb, args, now):
         if not hasattr(core, "last"):
             core.last = {}
         core.last[lane] = verb, args
-        original(core, lane, number, verb, args, now, sent)
+        original(core, lane, number, verb, args, now)
 
 
 @_seen_in(scenarios.broken_network, "phantom")

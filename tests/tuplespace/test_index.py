@@ -235,3 +235,62 @@ class Counting:
     def matches(self, value):
         self.asked.append(value)
         return self.template.matches(value)
+
+
+class Counted(dict):
+    """Entries that count how often one is looked at."""
+
+    looks = 0
+
+    def get(self, *args):
+        self.looks += 1
+        return super().get(*args)
+
+
+@pytest.mark.parametrize("field", [None, int, Between(0, 5000)])
+def test_a_line_that_is_drained_in_batches_is_not_walked_over_again(field):
+    stock = Stock()
+    stock.index.entries = Counted()
+    values = list(range(5000))
+    random.Random(1).shuffle(values)
+    for number in values:
+        stock.write(("k", number))
+    template = Template(("k", field))
+    for at in range(0, 5000, 10):
+        found = stock.index.find(template, 10)
+        assert [entry.value[1] for entry in found] == values[at : at + 10]
+        for entry in found:
+            stock.take(entry)
+    assert stock.index.entries.looks < 10 * 5000
+
+
+def test_many_that_came_back_are_not_sorted_again_for_each_batch():
+    stock = Stock()
+    for number in range(3000):
+        stock.write(("k", number))
+    held = stock.ready[:]
+    for entry in held:
+        stock.claim(entry)
+    random.Random(2).shuffle(held)
+    for entry in held:
+        stock.release(entry)
+    stock.index.entries = Counted(stock.index.entries)
+    template = Template(("k", None))
+    for at in range(0, 3000, 10):
+        found = stock.index.find(template, 10)
+        assert [entry.value[1] for entry in found] == list(range(at, at + 10))
+        for entry in found:
+            stock.take(entry)
+    assert stock.index.entries.looks < 20 * 3000
+
+
+def test_near_misses_at_the_front_do_not_hide_that_an_index_would_help():
+    stock = Stock()
+    for number in range(300):
+        stock.write(("a", 2, number + 10))
+    for number in range(5000):
+        stock.write((f"b{number}", number, 3))
+    stock.write(("a", 2, 3))
+    for template in (("a", 2, 3), ("a", None, 3)):
+        stock.check(template)
+        assert stock.index.explain(Template(template))["candidates"] <= 301
