@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+import time
+from typing import Any, Final
 
 import Pyro5.api
 import Pyro5.errors
@@ -12,6 +13,50 @@ from Pyro5 import protocol, serializers, socketutil
 from tuplespace.connection import tune
 from tuplespace.errors import AuthenticationError, SpaceUnreachableError
 from tuplespace.security import Key, nonce, same
+
+_RECEIVE: Final = 64 * 1024
+
+
+class _Line:
+    """What a handshake goes over: one deadline for all that is sent and received.
+
+    Args:
+        host: Whom to connect to, at this port. timeout: Seconds, for the handshake too.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        seconds = max(timeout, 0.001)  # to Pyro 0 is for ever
+        try:
+            if "%" in host:
+                self.sock = socket.create_connection((host, port), seconds)
+            else:
+                self.sock = socketutil.create_socket(connect=(host, port), timeout=seconds)
+        except (OSError, ValueError, OverflowError) as error:
+            raise Pyro5.errors.CommunicationError(str(error)) from error
+
+    def _hurry(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no whole answer within {self._timeout:g} s")
+        self.sock.settimeout(left)
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self._hurry()
+        self.sock.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        """Receive so many bytes."""
+        data = bytearray()
+        while len(data) < size:
+            self._hurry()
+            more = self.sock.recv(min(_RECEIVE, size - len(data)))
+            if not more:
+                raise ConnectionResetError("it closed the connection")
+            data += more
+        return bytes(data)
 
 
 class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
@@ -34,15 +79,13 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
         """Connect and authenticate; return what the daemon's `admit` said.
 
         Raises:
-            SpaceUnreachableError: Nothing answers there, in time or in this protocol.
+            SpaceUnreachableError: Nothing answers there in this protocol, or not all of it in
+                `timeout` seconds, which are for all steps together.
             AuthenticationError: One of the two sides has another key.
         """
         self._pyroTimeout = timeout
         try:
-            if "%" in str(self._pyroUri.host):
-                self._bind_scoped(timeout)
-            else:
-                self._pyroBind()
+            self._bind(timeout)
         except Pyro5.errors.CommunicationError as error:
             if "rejected: " in str(error):
                 raise self._wrong_key(str(error).partition("rejected: ")[2]) from None
@@ -50,42 +93,55 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
             raise SpaceUnreachableError(f"{self._pyroUri.location}: {reason}") from None
         return self.admission  # type: ignore[no-any-return]
 
-    def _bind_scoped(self, timeout: float) -> None:
-        """Do what `_pyroBind` does, for a link-local address, whose scope Pyro loses."""
+    def _bind(self, timeout: float) -> None:
+        """Do what `_pyroBind` does, all of it in time, and for a link-local address too.
+
+        Pyro loses the scope of such an address; and its timeout is for each receive, so that
+        somebody who sends a byte now and then would keep it for ever.
+        """
         uri = self._pyroUri
+        line = _Line(uri.host, uri.port, timeout)
         try:
-            sock = socket.create_connection((uri.host, uri.port), timeout)
-            connection = socketutil.SocketConnection(sock, uri.object)
-            kind, answer = self._ask(connection, self._pyroHandshake)
-        except OSError as error:
-            raise Pyro5.errors.CommunicationError(str(error)) from None
-        if kind == protocol.MSG_CONNECTFAIL:
-            raise Pyro5.errors.CommunicationError(f"rejected: {answer}")
-        self._Proxy__processMetadata(answer["meta"])
-        self._pyroConnection = connection
-        self._pyroLocalSocket = sock.getsockname()
-        self._pyroValidateHandshake(answer["handshake"])
+            kind, answer = self._ask(line, self._pyroHandshake)
+            if kind == protocol.MSG_CONNECTFAIL:
+                raise Pyro5.errors.CommunicationError(f"rejected: {answer}")
+            if not isinstance(answer, dict) or not {"handshake", "meta"} <= answer.keys():
+                raise Pyro5.errors.CommunicationError("that is no space's answer")
+            self._Proxy__processMetadata(answer["meta"])
+            self._prove(answer["handshake"], line)
+            line.sock.settimeout(timeout)
+            self._pyroLocalSocket = line.sock.getsockname()
+        except BaseException:
+            line.sock.close()
+            raise
+        self._pyroConnection = socketutil.SocketConnection(line.sock, uri.object)
 
     def _ask(self, connection: Any, handshake: dict[str, Any]) -> tuple[int, Any]:
         """Send one step of the handshake; return the kind of the answer and the answer."""
         serializer = serializers.serializers["msgpack"]
         data = serializer.dumps({"handshake": handshake, "object": self._pyroUri.object})
-        connection.send(
-            protocol.SendingMessage(protocol.MSG_CONNECT, 0, 0, serializer.serializer_id, data).data
-        )
-        answer = protocol.recv_stub(connection, [protocol.MSG_CONNECTOK, protocol.MSG_CONNECTFAIL])
-        return answer.type, serializers.serializers_by_id[answer.serializer_id].loads(answer.data)
+        step = protocol.SendingMessage(
+            protocol.MSG_CONNECT, 0, 0, serializer.serializer_id, data
+        ).data
+        kinds = [protocol.MSG_CONNECTOK, protocol.MSG_CONNECTFAIL]
+        try:
+            connection.send(step)
+            answer = protocol.recv_stub(connection, kinds)
+            by_id = serializers.serializers_by_id
+            return answer.type, by_id[answer.serializer_id].loads(answer.data)
+        except (OSError, ValueError, KeyError) as error:
+            raise Pyro5.errors.CommunicationError(str(error)) from error
 
     def _pyroValidateHandshake(self, response: Any) -> None:  # noqa: N802
         """Pyro's hook: the daemon has answered our nonce; answer its own."""
         try:
-            self._prove(response)
+            self._prove(response, self._pyroConnection)
         except BaseException:
             self._pyroRelease()
             raise
 
-    def _prove(self, response: Any) -> None:
-        connection, ours = self._pyroConnection, self._pyroHandshake["client"]
+    def _prove(self, response: Any, connection: Any) -> None:
+        ours = self._pyroHandshake["client"]
         tune(connection.sock)
         if not isinstance(response, dict) or not same(
             response.get("proof"), self._key.proof("server", ours, str(response.get("server")))

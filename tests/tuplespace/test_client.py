@@ -6,6 +6,7 @@ import pickle
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -52,6 +53,31 @@ def test_somebody_who_accepts_and_says_nothing_is_no_space(key_file):
         with pytest.raises(SpaceUnreachableError):
             connect(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
         assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("start", [b"", b"PYRO\x01\xf6"], ids=["header", "rest"])
+def test_somebody_who_says_a_byte_now_and_then_is_no_space(key_file, background, start):
+    """No receive takes long, but all of them together would."""
+
+    def trickle():
+        sock, _ = server.accept()
+        with sock, suppress(OSError):  # the client hangs up
+            sock.sendall(start)
+            for byte in (b"PYRO\x01\xf6" + bytes(60))[len(start) :]:
+                sock.sendall(bytes([byte]))
+                if gone.wait(0.1):
+                    return
+
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        trickling, threads = background(trickle), threading.active_count()
+        started = time.monotonic()
+        with pytest.raises(SpaceUnreachableError):
+            connect(f"127.0.0.1:{server.getsockname()[1]}", timeout=0.6)
+        assert time.monotonic() - started < 2
+        assert threading.active_count() <= threads
+        gone.set()
+        trickling.result()
 
 
 @pytest.mark.parametrize(
