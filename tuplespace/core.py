@@ -77,7 +77,7 @@ class SpaceCore(CallDesk):
         for name in (
             "write", "take", "take_many", "read", "read_all", "count", "explain", "claim", "claim_many",
             "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
-            "status",
+            "renew_entries", "status",
         ):  # fmt: skip
             self._verbs[name] = getattr(self, f"_{name}")
         self._verbs["notify"] = self._events.notify
@@ -292,6 +292,9 @@ class SpaceCore(CallDesk):
         entry.expires = expires
         if entry.claim is None:
             self.deadlines.set(("entry", id), expires)
+
+    def _renew_entries(self, lane: Lane, pairs: Any) -> tuple[Any, ...]:
+        return self._each(partial(self._renew_entry, lane, *pair) for pair in pairs)
 
     def _end_entry(self, id: int) -> None:
         self._remove(self._entries[id], "delete")

@@ -227,6 +227,7 @@ class Space(Protocol):
 
         Raises:
             LeaseExpiredError, ClaimLostError: It is gone already.
+            InvalidArgumentError: It is kept already, or the lease has no end.
         """
 
     def status(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Handle:
     """See `interface.Handle`."""
 
     __slots__ = ("_id", "_space")
+    _renewed_by = "renew_entries"
 
     def __init__(self, space: SpaceVerbs, id: int) -> None:
         self._space, self._id = space, id
@@ -35,11 +36,15 @@ class Handle:
         """See `interface.Handle.cancel`."""
         return bool(self._space._call("cancel_entry", (self._id,)))
 
+    def _renewal(self, lease: float) -> Any:
+        return self._id, lease
+
 
 class Claim:
     """See `interface.Claim`."""
 
     __slots__ = ("_space", "_token", "tuple")
+    _renewed_by = "renew_many"
 
     def __init__(self, space: SpaceVerbs, value: Tuple, token: int) -> None:
         self._space, self.tuple, self._token = space, value, token
@@ -62,6 +67,9 @@ class Claim:
     def release(self) -> None:
         """See `interface.Claim.release`."""
         _raise_first(self._space._each("release_many", (self._token,)))
+
+    def _renewal(self, lease: float) -> Any:
+        return self._token, lease, ()
 
     def __enter__(self) -> Claim:
         return self
