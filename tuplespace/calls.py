@@ -189,3 +189,14 @@ class CallDesk:
         waiter, lane.waiter = lane.waiter, None
         if waiter is not None:
             waiter.drop()
+
+
+def failures_of(steps: Iterable[Callable[[], Any]]) -> tuple[Any, ...]:
+    """Run independent steps; return (number, error's name, message, fields) of those that failed."""
+    failed = []
+    for number, step in enumerate(steps):
+        try:
+            step()
+        except errors.TupleSpaceError as error:
+            failed.append((number, *errors.to_wire(error)))
+    return tuple(failed)

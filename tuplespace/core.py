@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any
 
 from tuplespace import errors
-from tuplespace.calls import PARKED, CallDesk
+from tuplespace.calls import PARKED, CallDesk, failures_of
 from tuplespace.entry import (
     LEASE_WEIGHT,
     WEIGHT_UNIT,
@@ -44,8 +44,9 @@ from tuplespace.events import Subscriptions
 from tuplespace.index import EntryIndex
 from tuplespace.limits import Account, Limits, as_many_as_fit, check_waiters
 from tuplespace.sessions import Lane, Session
-from tuplespace.template import Template, Tuple, brief
-from tuplespace.waiting import Waiter, WaiterIndex
+from tuplespace.template import Template
+from tuplespace.values import Tuple
+from tuplespace.waiting import Waiter, WaiterIndex, no_match
 
 
 class SpaceCore(CallDesk):
@@ -179,7 +180,7 @@ class SpaceCore(CallDesk):
         if found:
             return value
         if wait <= 0:
-            raise _no_match(template)
+            raise no_match(template)
         check_waiters(len(self._waiters), self._limits)
         (self._readers if verb == "read" else self._takers).add(waiter)
         self._waiters[waiter.number] = waiter
@@ -237,7 +238,7 @@ class SpaceCore(CallDesk):
             waiter.is_late = True
             return
         self.unpark(waiter.lane)
-        self.answer(waiter.lane, False, _no_match(waiter.template))
+        self.answer(waiter.lane, False, no_match(waiter.template))
 
     def _read_all(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
         entries = self._index.find(template)
@@ -256,7 +257,7 @@ class SpaceCore(CallDesk):
         replacement = self._entries_of([value], check_seconds("lease", lease))
         entry = self._index.first(template)
         if entry is None:
-            raise _no_match(template)
+            raise no_match(template)
         self._account.admit(replacement, leaving=entry)
         self._remove(entry, "take")
         self._store(replacement)
@@ -294,7 +295,7 @@ class SpaceCore(CallDesk):
             self.deadlines.set(("entry", id), expires)
 
     def _renew_entries(self, lane: Lane, pairs: Any) -> tuple[Any, ...]:
-        return self._each(partial(self._renew_entry, lane, *pair) for pair in pairs)
+        return failures_of(partial(self._renew_entry, lane, *pair) for pair in pairs)
 
     def _end_entry(self, id: int) -> None:
         self._remove(self._entries[id], "delete")
@@ -342,16 +343,6 @@ class SpaceCore(CallDesk):
     def _end_claim(self, token: int) -> None:
         self._give_back(self._claims[token])
 
-    def _each(self, steps: Iterable[Callable[[], Any]]) -> tuple[Any, ...]:
-        """Run independent steps; return (number, error) of those that failed."""
-        failed = []
-        for number, step in enumerate(steps):
-            try:
-                step()
-            except errors.TupleSpaceError as error:
-                failed.append((number, *errors.to_wire(error)))
-        return tuple(failed)
-
     def _confirm_many(
         self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None
     ) -> tuple[Any, ...]:
@@ -364,7 +355,7 @@ class SpaceCore(CallDesk):
             return self._store(results)
 
         pairs = zip(tokens, writes, strict=True)
-        return self._each(partial(confirm, *pair) for pair in pairs)
+        return failures_of(partial(confirm, *pair) for pair in pairs)
 
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
@@ -377,13 +368,13 @@ class SpaceCore(CallDesk):
             self.deadlines.set(("claim", token), self.now + claim.lease)
             return self._store(results)
 
-        return self._each(partial(renew, *triple) for triple in triples)
+        return failures_of(partial(renew, *triple) for triple in triples)
 
     def _release_many(self, lane: Lane, tokens: Any) -> tuple[Any, ...]:
         def release(token: int) -> None:
             self._give_back(self._held(lane, token))
 
-        return self._each(partial(release, token) for token in tokens)
+        return failures_of(partial(release, token) for token in tokens)
 
     # -- looking in
 
@@ -406,7 +397,3 @@ class SpaceCore(CallDesk):
             "operations": self._operations,
             "limits": asdict(self._limits),
         }
-
-
-def _no_match(template: Template) -> errors.MatchTimeoutError:
-    return errors.MatchTimeoutError(f"no tuple matched {brief(template.source)} in time")

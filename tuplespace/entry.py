@@ -8,7 +8,7 @@ from sys import getsizeof
 from typing import Any, Final
 
 from tuplespace.errors import InvalidArgumentError, InvalidTupleError
-from tuplespace.template import DEPTH, SCALARS, Opaque, Tuple, brief, shape_of
+from tuplespace.values import DEPTH, SCALARS, Opaque, Tuple, brief, shape_of
 
 #: Weights are kept in units of so many bytes, because Python keeps small ints but once.
 WEIGHT_UNIT: Final = 64

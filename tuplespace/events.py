@@ -20,7 +20,8 @@ from tuplespace.entry import WEIGHT_UNIT, Entry, check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
 from tuplespace.limits import Limits, check_waiters
 from tuplespace.sessions import Lane, Session
-from tuplespace.template import Template, Tuple, brief
+from tuplespace.template import Template
+from tuplespace.values import Tuple, brief
 from tuplespace.waiting import WaiterIndex
 
 #: Events kept for a subscriber before it overflows, and what their tuples may weigh.

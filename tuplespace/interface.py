@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from tuplespace.errors import TupleSpaceError
-from tuplespace.template import Found, Tuple
+from tuplespace.values import Found, Tuple
 
 
 class Handle(Protocol):

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from tuplespace import errors
 from tuplespace.entry import check_seconds
+from tuplespace.values import brief
 
 #: A lease is renewed when this share of it has passed, so that a try or two may fail.
 _SHARE: Final = 1 / 3
@@ -93,7 +94,7 @@ class Keeper:
         if not 0 < check_seconds("lease", lease) < math.inf:
             raise errors.InvalidArgumentError(f"what is kept has a lease in seconds, not {lease!r}")
         if not callable(getattr(what, "_renewal", None)):
-            raise errors.InvalidArgumentError(f"a handle or a claim can be kept, not {what!r:.200}")
+            raise errors.InvalidArgumentError(f"a handle or a claim can be kept, not {brief(what)}")
         kept = Kept(self, what, lease)
         with self._changed:
             # The last renewal of one that was let go must not come after ours.
@@ -101,7 +102,7 @@ class Keeper:
                 self._changed.wait()
             self._check_open()
             if kept.key in self.kept:
-                raise errors.InvalidArgumentError(f"{what!r:.200} is kept already")
+                raise errors.InvalidArgumentError(f"{brief(what)} is kept already")
             self.kept[kept.key] = kept
         began = time.monotonic()
         try:
@@ -176,13 +177,6 @@ class Keeper:
         outcomes: list[errors.TupleSpaceError | None]
         try:
             outcomes = space._each(verb, [kept.what._renewal(kept.lease) for kept in members])
-        except errors.TupleTooLargeError as error:  # a space may take very small calls only
-            if len(members) > 1:
-                half = len(members) // 2
-                self._renew(space, verb, members[:half])
-                self._renew(space, verb, members[half:])
-                return
-            outcomes = [error]
         except errors.TupleSpaceError as error:
             outcomes = [error] * len(members)
         now = time.monotonic()

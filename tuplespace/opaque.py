@@ -10,7 +10,7 @@ from typing import Any, Final
 from tuplespace.errors import InvalidTupleError
 from tuplespace.pickles import dump, load
 from tuplespace.security import Key
-from tuplespace.template import DEPTH, SCALARS, Opaque, brief, shape_of
+from tuplespace.values import DEPTH, SCALARS, Opaque, brief, shape_of
 
 _CONTEXT: Final = "field"
 

@@ -14,7 +14,8 @@ from sortedcontainers import SortedList
 
 from tuplespace.entry import Entry
 from tuplespace.lines import Alone, Candidates, Entries, Line, Together
-from tuplespace.template import NO_KEY, RANGE, TYPE, VALUE, family_of, index_key
+from tuplespace.template import RANGE, TYPE, VALUE
+from tuplespace.values import NO_KEY, family_of, index_key
 
 #: (family, lowest, highest) of the values in a range, None being no end.
 Range = tuple[str, Any, Any]

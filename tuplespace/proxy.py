@@ -15,6 +15,12 @@ from tuplespace.errors import AuthenticationError, SpaceUnreachableError
 from tuplespace.security import Key, nonce, same
 
 _RECEIVE: Final = 64 * 1024
+#: What a daemon may answer to a handshake; most of it is Pyro's list of methods.
+_ANSWER_BYTES: Final = 64 * 1024
+_SAFE: Final = {
+    each.serializer_id: each
+    for each in (serializers.serializers["serpent"], serializers.serializers["msgpack"])
+}
 
 
 class _Line:
@@ -49,6 +55,8 @@ class _Line:
 
     def recv(self, size: int) -> bytes:
         """Receive so many bytes."""
+        if size > _ANSWER_BYTES:
+            raise ConnectionResetError(f"an answer of {size:,} bytes to a handshake")
         data = bytearray()
         while len(data) < size:
             self._hurry()
@@ -127,8 +135,8 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
         try:
             connection.send(step)
             answer = protocol.recv_stub(connection, kinds)
-            by_id = serializers.serializers_by_id
-            return answer.type, by_id[answer.serializer_id].loads(answer.data)
+            # It has not proved the key yet, so what is dangerous to decode is not decoded.
+            return answer.type, _SAFE[answer.serializer_id].loads(answer.data)
         except (OSError, ValueError, KeyError) as error:
             raise Pyro5.errors.CommunicationError(str(error)) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import Pyro5.api
 
 from tuplespace import errors
-from tuplespace.template import Opaque, brief
+from tuplespace.values import Opaque, brief
 
 
 class StockSpace:

@@ -15,7 +15,7 @@ from tuplespace import errors, interface
 from tuplespace.entry import check_limit, check_seconds, check_timeout
 from tuplespace.keeping import Keeper
 from tuplespace.opaque import Opener
-from tuplespace.template import Found, Tuple, brief
+from tuplespace.values import Found, Tuple, brief
 
 
 class Handle:

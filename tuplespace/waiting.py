@@ -11,8 +11,10 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 
 from tuplespace.entry import Entry
+from tuplespace.errors import MatchTimeoutError
 from tuplespace.sessions import Lane
-from tuplespace.template import TYPE, VALUE, IndexId, Template, Tuple
+from tuplespace.template import TYPE, VALUE, IndexId, Template
+from tuplespace.values import Tuple, brief
 
 #: A waiter with more alternatives than this is not looked up by them.
 _MOST_HOOKS: Final = 16
@@ -68,6 +70,11 @@ class Waiter:
     def resume(self) -> None:
         """See `calls.ParkedCall.resume`."""
         self._space.resume(self)
+
+
+def no_match(template: Template) -> MatchTimeoutError:
+    """Return the error of a search that found nothing in time."""
+    return MatchTimeoutError(f"no tuple matched {brief(template.source)} in time")
 
 
 class Waiting(Protocol):

@@ -21,18 +21,8 @@ from tuplespace.errors import (
     TupleTooLargeError,
 )
 from tuplespace.limits import CALL_BYTES
-from tuplespace.template import (
-    ANY,
-    DEPTH,
-    SCALARS,
-    TYPES,
-    Between,
-    Exactly,
-    OneOf,
-    Opaque,
-    Template,
-    brief,
-)
+from tuplespace.template import ANY, Between, Exactly, OneOf, Template
+from tuplespace.values import DEPTH, SCALARS, TYPES, Opaque, brief
 
 _LIST, _BIG_INT, _OPAQUE = 1, 2, 3
 _TYPE, _EXACTLY, _BETWEEN, _RANGE, _REGEX, _ONE_OF = 10, 11, 12, 13, 14, 15
@@ -216,7 +206,7 @@ def check_sizes(verb: str, args: Sequence[Any], size: int, limit: int) -> None:
     Raises:
         TupleTooLargeError: It is not so.
     """
-    largest = max((len(pack(each)) for each in tuples_in(verb, args)), default=size)
+    largest = max((len(pack(each)) for each in tuples_in(verb, args)), default=0)
     allowed = max(CALL_BYTES, limit)
     if largest > limit or size > allowed:
         raise TupleTooLargeError(

@@ -6,7 +6,8 @@ import itertools
 import math
 
 from tuplespace.sessions import GRACE
-from tuplespace.template import Template, shape_of
+from tuplespace.template import Template
+from tuplespace.values import shape_of
 
 
 class Client:

@@ -20,7 +20,7 @@ from tuplespace import (
     TupleSpaceError,
     connect,
 )
-from tuplespace.template import DEPTH
+from tuplespace.values import DEPTH
 from tuplespace.wire import pack, unpack
 
 

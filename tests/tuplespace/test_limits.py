@@ -23,7 +23,7 @@ from tuplespace import (
     TupleTooLargeError,
     connect,
 )
-from tuplespace.template import Opaque
+from tuplespace.values import Opaque
 from tuplespace.wire import pack
 
 
