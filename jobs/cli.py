@@ -66,11 +66,13 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
 @command(
     iterable=["limit"],
     help={
-        "host": "address to listen on; 0.0.0.0, or :: for IPv6 too: other machines can reach it",
-        "port": "port to listen on; 0: the system chooses",
+        "host": "address to listen on (default: 127.0.0.1); 0.0.0.0, or :: for IPv6 too: other machines "
+        "can reach it",
+        "port": f"port to listen on (default: {DEFAULT_PORT}); 0: the system chooses",
         "store": "'memory', or a file (not there yet)",
-        "name": "what others on the local network find it by",
-        "limit": "as in bytes=4G, tuples=1000000 or waiters=none; repeatable",
+        "name": f"what others on the local network find it by (default: {DEFAULT_NAME})",
+        "limit": "as in bytes=4G, tuples=1000000 or waiters=none; also tuple_bytes, connections, "
+        "unauthenticated; repeatable",
         **_KEY_FILE,
     },
 )
@@ -167,6 +169,7 @@ def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> N
     with connect(space or None, name=name or None, key_file=key_file or None) as remote:
         figures = remote.status()
         limits = figures.pop("limits")
+        figures["oldest_ready_seconds"] = round(figures["oldest_ready_seconds"], 1)
         rows = [(each, value, limits.get(each) or "") for each, value in sorted(figures.items())]
         print_table(("figure", "value", "limit"), rows, f"Space {remote.uri}")
         workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]

@@ -77,7 +77,7 @@ class Kept(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it is being kept."""
+        """Whether it is being kept: its lease runs, as far as this client knows."""
 
     def stop(self) -> None:
         """Renew it no more; its lease ends it. As a context manager, at the block's end."""
@@ -129,7 +129,8 @@ class Space(Protocol):
 
     Every verb may raise what the whole tree in `tuplespace.errors` says of connections and
     arguments; below stands what is particular. `timeout` is how long the caller waits (None: for
-    ever, 0: not at all), `lease` how long a tuple or claim lives (None: for ever), in seconds.
+    ever, 0: not at all; a space that cannot be reached is asked again for `retry_for` seconds
+    besides, see `tuplespace.connect`), `lease` how long a tuple or claim lives (None: for ever), in seconds.
     """
 
     def write(self, tuple: Tuple, lease: float | None = None) -> Handle:
@@ -206,7 +207,7 @@ class Space(Protocol):
     def release_many(self, claims: Iterable[Claim]) -> list[TupleSpaceError | None]:
         """Release each claim; one error or None for each."""
 
-    def swap(self, template: Tuple, replacement: Tuple) -> Found:
+    def swap(self, template: Tuple, replacement: Tuple, lease: float | None = None) -> Found:
         """Take the oldest match, write the replacement and return the old, in one atomic step.
 
         Raises:

@@ -52,10 +52,16 @@ class Kept:
         self.error: errors.TupleSpaceError | None = None
         self.group = what._space, what._renewed_by
         self.key = *self.group, what._renewal(lease)[0]
+        self.until = 0.0
 
     @property
     def alive(self) -> bool:
         """See `interface.Kept.alive`."""
+        return self.is_held and time.monotonic() < self.until
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is still to be renewed, though the space may be away."""
         return self._keeper.kept.get(self.key) is self
 
     def stop(self) -> None:
@@ -112,7 +118,7 @@ class Keeper:
             raise
         with self._changed:
             self._check_open()
-            self._push(kept, began + _SHARE * lease)
+            self._renewed(kept, began)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
                 self._thread.start()
@@ -127,10 +133,10 @@ class Keeper:
     def let_go(self, kept: Kept) -> None:
         """Renew it no more."""
         with self._changed:
-            if kept.alive:
+            if kept.is_held:
                 del self.kept[kept.key]
                 if len(self._due) > 2 * len(self.kept) + _BATCH:
-                    self._due = [each for each in self._due if each[2].alive]
+                    self._due = [each for each in self._due if each[2].is_held]
                     heapify(self._due)
 
     def stop(self) -> None:
@@ -140,6 +146,11 @@ class Keeper:
             self.kept.clear()
             self._due.clear()
             self._changed.notify_all()
+
+    def _renewed(self, kept: Kept, at: float) -> None:
+        """Note that it was renewed, and when it falls due again."""
+        kept.until = at + kept.lease
+        self._push(kept, at + _SHARE * kept.lease)
 
     def _push(self, kept: Kept, due: float) -> None:
         heappush(self._due, (due, next(self._turns), kept))
@@ -160,7 +171,7 @@ class Keeper:
                 now = time.monotonic()
                 while self._due and len(batch) < _BATCH:
                     due, _, kept = self._due[0]
-                    if kept.alive:
+                    if kept.is_held:
                         if due - (_EARLY * kept.lease if batch else 0.0) > now:
                             break
                         batch.append(kept)
@@ -183,13 +194,13 @@ class Keeper:
         with self._changed:
             for kept, outcome in zip(members, outcomes, strict=True):
                 self._renewing.discard(kept.key)
-                if not kept.alive:
+                if not kept.is_held:
                     continue
                 if isinstance(outcome, (*_GONE, errors.ClosedError)):
                     kept.error = outcome if isinstance(outcome, _GONE) else None
                     del self.kept[kept.key]
                 elif outcome is None:
-                    self._push(kept, began + _SHARE * kept.lease)
+                    self._renewed(kept, began)
                 else:  # the space is away; it may be back before the lease ends
                     self._push(kept, now + min(_RETRY_AFTER, _SHARE * kept.lease))
             self._changed.notify_all()

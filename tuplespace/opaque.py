@@ -10,6 +10,7 @@ from typing import Any, Final
 from tuplespace.errors import InvalidTupleError
 from tuplespace.pickles import dump, load
 from tuplespace.security import Key
+from tuplespace.template import ANY, Between, Exactly, OneOf
 from tuplespace.values import DEPTH, SCALARS, Opaque, brief, shape_of
 
 _CONTEXT: Final = "field"
@@ -55,6 +56,8 @@ class Opener:
             return [self._plain(each, left - 1) for each in value]
         if kind is dict and all(_is_plain_key(key) for key in value):
             return {key: self._plain(each, left - 1) for key, each in value.items()}
+        if value is ANY or kind in (Exactly, Between, OneOf):
+            raise InvalidTupleError(f"{brief(value)} is for templates, and this is a tuple")
         try:
             pickled = dump(value)
         except Exception as error:

@@ -95,6 +95,10 @@ class GuardedProxy(Pyro5.api.Proxy):  # type: ignore[misc]
         try:
             self._bind(timeout)
         except Pyro5.errors.CommunicationError as error:
+            if "unknown object" in str(error):
+                raise SpaceUnreachableError(
+                    f"{self._pyroUri.location}: there is no object {self._pyroUri.object!r}"
+                ) from None
             if "rejected: " in str(error):
                 raise self._wrong_key(str(error).partition("rejected: ")[2]) from None
             reason = error.__cause__ or error

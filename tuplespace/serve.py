@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tuplespace.discovery import RING_PORT, check_name
+from tuplespace.discovery import DEFAULT_NAME, RING_PORT, check_name
 from tuplespace.errors import InvalidArgumentError, TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME
 from tuplespace.networks import address_for_others, is_loopback
@@ -58,21 +58,25 @@ def serve(
     key = make_key(key_file) if own_key else load_key(key_file)
     try:
         daemon = SpaceDaemon(key, host, port, allowed)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise _bind_error(host, port, error) from None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     # Entries make no cycles. A full collection would walk a million of them again and again.
     gc.set_threshold(10_000, _NEVER, _NEVER)
-    announce(f"tuple space {daemon.uri}, in memory, cluster key {key.path}")
+    called = f" {name!r}" if name not in (None, DEFAULT_NAME) else ""
+    announce(f"tuple space{called} {daemon.uri}, in memory, cluster key {key.path}")
     found = _answer_ring(daemon, name, ring_port, announce)
     if not is_loopback(host):
+        by_ring = (
+            f"invoke worker{'' if name == DEFAULT_NAME else f' --name {name}'}; in other networks: "
+        )
         elsewhere = (
             f"invoke worker --space PYRO:{OBJECT_NAME}@{_name_for_others(host)}:{daemon.port}"
         )
         announce(
             "traffic is authenticated by the key, not encrypted; on other machines, with a copy "
-            f"of the key file: {'invoke worker; in other networks: ' if found else ''}{elsewhere}"
+            f"of the key file: {by_ring if found else ''}{elsewhere}"
         )
     ready(daemon.uri)
     daemon.serve()
@@ -104,8 +108,8 @@ def _answer_ring(
     return True
 
 
-def _bind_error(host: str, port: int, error: OSError) -> TupleSpaceError:
-    if error.errno == errno.EADDRINUSE:
+def _bind_error(host: str, port: int, error: Exception) -> TupleSpaceError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return AddressInUseError(
             f"port {port} on {host} is taken, perhaps by a tuple space that runs already "
             "(`invoke status` tells); choose another with --port"

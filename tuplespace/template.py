@@ -21,6 +21,7 @@ Source: Rinda's ``Template#match``, less its accidents (docs/rinda.md).
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -219,8 +220,19 @@ def _compile(field: Any) -> tuple[Lookup | None, Predicate | None]:
         return (TYPE, (list,)), lambda value: _same(field, value)
     raise InvalidTemplateError(
         f"a template field is plain data, a wildcard, a type or a matcher, not "
-        f"{kind.__name__}: {brief(field)}"
+        f"{kind.__name__}: {brief(field)}{_hint(field)}"
     )
+
+
+def _hint(field: Any) -> str:
+    """Return what may have been meant."""
+    if field in (object, Any, ...):
+        return "; for anything write ANY or None"
+    if isinstance(field, (set, frozenset, types.UnionType)):
+        return "; for one of several write OneOf(...)"
+    if isinstance(field, type):
+        return f"; the types there are: {', '.join(TYPES)}"
+    return "; what is no plain data is matched by a wildcard only"
 
 
 def _check_depth(field: Any, left: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tuplespace import errors, interface
 from tuplespace.entry import check_limit, check_seconds, check_timeout
-from tuplespace.keeping import Keeper
+from tuplespace.keeping import Keeper, Kept
 from tuplespace.opaque import Opener
 from tuplespace.values import Found, Tuple, brief
 
@@ -250,9 +250,11 @@ class SpaceVerbs(ABC):
         """See `interface.Space.release_many`."""
         return self._each("release_many", tuple(_token_of(claim) for claim in claims))
 
-    def swap(self, template: Tuple, replacement: Tuple) -> Found:
+    def swap(self, template: Tuple, replacement: Tuple, lease: float | None = None) -> Found:
         """See `interface.Space.swap`."""
-        return self._open(self._call("swap", (template, self._opener.close_up(replacement))))
+        check_seconds("lease", lease)
+        args = (template, self._opener.close_up(replacement), lease)
+        return self._open(self._call("swap", args))
 
     def notify(
         self, event: str | None, template: Tuple, lease: float | None = None
@@ -301,3 +303,18 @@ TEMPLATE_FIRST = frozenset(
         "notify",
     ]
 )
+
+
+def _document(cls: type, protocol: type) -> None:
+    """Let `help` show what stands in the interface: nobody should have to look for it there."""
+    for name, method in vars(cls).items():
+        told = getattr(protocol, name, None)
+        if (method.__doc__ or "").startswith("See `interface.") and told is not None:
+            method.__doc__ = told.__doc__
+
+
+for _ours, _theirs in (
+    (Handle, interface.Handle), (Claim, interface.Claim), (Event, interface.Event),
+    (Subscription, interface.Subscription), (SpaceVerbs, interface.Space), (Kept, interface.Kept),
+):  # fmt: skip
+    _document(_ours, _theirs)

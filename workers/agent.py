@@ -86,6 +86,8 @@ class Agent:
         self._children: set[Child] = set()
         self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
         self._registration: Handle | None = None
+        self._registered_at = ""  # the space's id
+        self._registering = threading.Lock()
         self._known_jobs: set[str] = set()  # the claimer's; some may have ended
         self._served_jobs: set[str] = set()  # those that the keeper clears up after
         self._over: set[str] = set()  # of these, the ones that have ended
@@ -173,6 +175,9 @@ class Agent:
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
             self._release(given_back)
+            with suppress(errors.TupleSpaceError):
+                if self._registration is not None:
+                    self._registration.cancel()
         self._space.close()
 
     # -- the claimer
@@ -312,7 +317,14 @@ class Agent:
 
     def _register(self) -> None:
         worker = ("worker", self.name, self.host, this_runtime(), self._processes)
+        self._registered_at = self._space.space_id
         self._registration = self._space.write(worker, lease=WORKER_LEASE)
+
+    def _register_again(self) -> None:
+        """Register with a space that came back empty; the first of our threads to hear of it does."""
+        with self._registering:
+            if self._registered_at != self._space.space_id:
+                self._register()
 
     def _renew(self) -> None:
         held = self._shelf.held()
@@ -323,7 +335,8 @@ class Agent:
             assert self._registration is not None
             self._registration.renew(WORKER_LEASE)
         except errors.LeaseExpiredError:
-            self._register()
+            self._registered_at = ""
+            self._register_again()
 
     def _job_folders(self) -> dict[str, Path]:
         """Return the folders of blocks there are, by job."""
@@ -359,7 +372,7 @@ class Agent:
             self._say(f"{self.name}: {error}; starting over")
             self._shelf.clear()
             with suppress(errors.TupleSpaceError):
-                self._register()
+                self._register_again()
         else:
             self._say_away(error)
         self._stopping.wait(_BEAT)

@@ -1,10 +1,11 @@
-"""The contract of architecture.md section 4, against the local and the remote space alike."""
+"""The contract of a space, against the local and the remote one alike."""
 
 from __future__ import annotations
 
 import collections
 import decimal
 import fractions
+import inspect
 import pickle
 import re
 import signal
@@ -28,6 +29,7 @@ from tuplespace import (
     LeaseExpiredError,
     MatchTimeoutError,
     OneOf,
+    Space,
     SpaceFullError,
     SpaceUnreachableError,
     TupleSpaceError,
@@ -502,6 +504,41 @@ def test_swap_replaces_the_oldest_match_or_says_at_once_that_there_is_none(space
 
 
 # -- notify
+
+
+def test_what_swap_writes_may_have_a_lease(space, eventually):
+    space.write(("k", 1))
+    assert space.swap(("k", None), ("k", 2), lease=0.1) == ("k", 1)
+    assert space.count(("k", 2)) == 1
+    eventually(lambda: space.count(("k", 2)) == 0, within=2)
+
+
+@pytest.mark.parametrize(
+    "field, hint",
+    [
+        (object, "ANY"),
+        (..., "ANY"),
+        ({1, 2}, "OneOf"),
+        (int | str, "OneOf"),
+        (set, "int, str, float"),
+    ],
+)
+def test_what_is_no_template_is_refused_with_what_may_have_been_meant(space, field, hint):
+    with pytest.raises(InvalidTemplateError, match=hint):
+        space.read(("k", field), 0)
+
+
+@pytest.mark.parametrize("field", [ANY, Between(1, 2), OneOf(1), Exactly(1), [ANY], {"k": ANY}])
+def test_what_is_for_templates_cannot_be_written(space, field):
+    with pytest.raises(InvalidTupleError, match="for templates"):
+        space.write(("k", field))
+
+
+@pytest.mark.parametrize("verb", ["take", "write", "claim", "notify", "keep", "swap", "explain"])
+def test_help_tells_what_a_verb_does_and_not_where_that_stands(space, verb):
+    told = inspect.getdoc(getattr(space, verb))
+    assert told == inspect.getdoc(getattr(Space, verb))
+    assert not told.startswith("See")
 
 
 def test_notify_tells_every_event_in_order_with_its_number(space):

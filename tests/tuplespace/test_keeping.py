@@ -229,3 +229,13 @@ def test_a_space_that_does_not_answer_is_soon_asked_again(space_server, forwarde
         forwarder.refuse = False
         eventually(lambda: expires() > first, within=1)
         assert all(each.alive for each in kept)
+
+
+def test_what_is_kept_counts_as_alive_only_while_its_lease_runs(start_server, eventually):
+    server = start_server()
+    with connect(server.uri, key_file=server.key_file, retry_for=30) as space:
+        kept = space.keep(space.write(("k", 1)), lease=0.5)
+        assert kept.alive
+        server.stop()
+        eventually(lambda: not kept.alive, within=3)
+        assert kept.error is None  # nobody has told us that it is gone

@@ -712,3 +712,27 @@ def test_a_forged_block_is_not_unpickled(job: Job, tmp_path: Path) -> None:
 
     assert outcome.status == "lost"
     assert not (tmp_path / "exploded").exists()
+
+
+def test_an_agent_that_stops_is_no_longer_listed(cluster: Any) -> None:
+    agent = cluster.start_agent()
+    space = cluster.connect()
+    assert space.count(("worker", *[None] * 4)) == 1
+    agent.stop()
+    assert space.count(("worker", *[None] * 4)) == 0
+
+
+def test_an_agent_is_listed_once_after_its_space_came_back_empty(
+    cluster: Any, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent()
+    cluster.kill_server()
+    cluster.start_server()
+    agent.wait_for("starting over")
+    space = cluster.connect()
+    listed = space.notify("write", ("worker", *[None] * 4))
+    eventually(lambda: space.count(("worker", *[None] * 4)) >= 1)
+    with pytest.raises(TimeoutError):
+        listed.next(1.0)
+        listed.next(1.0)
+    assert space.count(("worker", *[None] * 4)) == 1
