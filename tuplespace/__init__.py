@@ -6,6 +6,18 @@
 ('colour', 'red', 3)
 """
 
+# Where things are, from the top:
+#   connect client proxy | serve server stock daemon   the two ends; both over frames
+#   discovery networks                                 the ring
+#   transport connection                               the server's event loop
+#   space                                              the local host of a core
+#   verbs keeping interface                            what users call, for every kind of space
+#   wire opaque pickles security resources             bytes, objects, the key, the machine
+#   core                                               the state machine
+#   events limits calls sessions deadlines             its parts: subscribers, limits, callers, time
+#   index positions lines waiting                      its parts: finding entries, finding waiters
+#   entry template values errors                       what everything stands on
+
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.errors import (
