@@ -76,19 +76,20 @@ class SpaceCore(CallDesk):
         self._claims: dict[int, Entry] = {}
         self._events = Subscriptions(self, limits)
         for name in (
-            "write", "take", "take_many", "read", "read_all", "count", "explain", "claim", "claim_many",
+            "write", "take_many", "read_all", "count", "explain", "claim", "claim_many",
             "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
             "renew_entries", "status",
         ):  # fmt: skip
             self._verbs[name] = getattr(self, f"_{name}")
+        for name in ("read", "take"):
+            self._verbs[name] = partial(self._search, name)
         self._verbs["notify"] = self._events.notify
         self._verbs["next_events"] = self._events.next_events
         self._verbs["cancel_notify"] = self._events.cancel
-        self._when_due["entry"] = self._end_entry
-        self._when_due["claim"] = self._end_claim
-        self._when_due["waiter"] = self._end_waiter
-        self._when_due["subscription"] = self._events.end_lease
-        self._when_due["fetch"] = self._events.end_fetch
+        self._when_due.update(
+            entry=self._end_entry, claim=self._end_claim, waiter=self._end_waiter,
+            subscription=self._events.end_lease, fetch=self._events.end_fetch,
+        )  # fmt: skip
 
     def _session_over(self, session: Session) -> None:
         self._events.end_of(session)
@@ -103,8 +104,14 @@ class SpaceCore(CallDesk):
 
     def _write(self, lane: Lane, values: Iterable[Tuple], lease: float | None = None) -> int:
         entries = self._entries_of(values, check_seconds("lease", lease))
-        self._account.admit(entries)
+        if not (self._takers and len(entries) == 1 and self._is_awaited(entries[0])):
+            self._account.admit(entries)
         return self._store(entries)
+
+    def _is_awaited(self, entry: Entry) -> bool:
+        """Say whether somebody waits to take this tuple, so that it needs no room."""
+        waiters = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
+        return any(w.lane.link is not None and self._alive(w.lane.link) for w in waiters)
 
     def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:
         """Make entries that are not in the space yet: all that can be wrong with them shows here."""
@@ -146,31 +153,25 @@ class SpaceCore(CallDesk):
 
     # -- searching
 
-    def _read(self, lane: Lane, template: Template, timeout: float | None = None) -> Any:
-        return self._search(lane, "read", template, timeout)
-
-    def _take(self, lane: Lane, template: Template, timeout: float | None = None) -> Any:
-        return self._search(lane, "take", template, timeout)
-
     def _take_many(
         self, lane: Lane, template: Template, limit: int, timeout: float | None = None
     ) -> Any:
-        return self._search(lane, "take_many", template, timeout, limit)
+        return self._search("take_many", lane, template, timeout, limit)
 
     def _claim(
         self, lane: Lane, template: Template, lease: float = 30.0, timeout: float | None = None
     ) -> Any:
-        return self._search(lane, "claim", template, timeout, 1, lease)
+        return self._search("claim", lane, template, timeout, 1, lease)
 
     def _claim_many(
         self, lane: Lane, template: Template, limit: int, lease: float = 30.0,
         timeout: float | None = None,
     ) -> Any:  # fmt: skip
-        return self._search(lane, "claim_many", template, timeout, limit, lease)
+        return self._search("claim_many", lane, template, timeout, limit, lease)
 
     def _search(
-        self, lane: Lane, verb: str, template: Template, timeout: float | None, limit: int = 1,
-        lease: float | None = None,
+        self, verb: str, lane: Lane, template: Template, timeout: float | None = None,
+        limit: int = 1, lease: float | None = None,
     ) -> Any:  # fmt: skip
         wait = check_timeout(timeout)
         waiter = Waiter(

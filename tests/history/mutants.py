@@ -235,8 +235,8 @@ def a_lease_ends_early(wrap):
 @_seen_in(scenarios.leases, "timeout")
 def a_wait_gives_up_early(wrap):
     @wrap(SpaceCore, "_search")
-    def _search(original, core, lane, verb, template, timeout, *rest):
-        return original(core, lane, verb, template, timeout and timeout / 2, *rest)
+    def _search(original, core, verb, lane, template, timeout=None, *rest):
+        return original(core, verb, lane, template, timeout and timeout / 2, *rest)
 
 
 # -- waiting

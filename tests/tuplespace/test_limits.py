@@ -71,6 +71,22 @@ def test_a_full_space_goes_on_serving_takes_confirms_and_swaps(limited):
     assert space.count(("k", None)) == space.count(("done", None)) == 1
 
 
+def test_a_tuple_that_somebody_waits_for_needs_no_room(limited, parked):
+    space = limited(tuples=1)
+    space.write(("k", 1))
+    taking = parked(space, space.take, ("reply", int))
+    reading = parked(space, space.read, ("reply", int))
+    claiming = parked(space, space.claim, ("other", int))
+    space.write(("reply", 1))
+    assert (taking.result(), reading.result()) == (("reply", 1), ("reply", 1))
+    for refused in (("reply", 2), ("other", 2)):  # nobody waits any more; what is claimed stays
+        with pytest.raises(SpaceFullError):
+            space.write(refused)
+    space.take(("k", 1))
+    space.write(("other", 3))
+    claiming.result().confirm()
+
+
 def test_confirms_may_go_a_third_beyond_the_limit_and_a_refused_one_costs_no_claim(limited):
     space = limited(tuples=6)
     space.write_many([("k", number) for number in range(6)])
