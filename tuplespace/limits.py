@@ -114,19 +114,19 @@ class Account:
         limits = self._limits
         if limits.tuples is not None:
             count = self.tuples + len(entries) - (leaving is not None)
-            self._check(f"{count:,} tuples", limits.tuples, count, self.tuples, leaving)
+            self._check("tuples", limits.tuples, count, self.tuples, leaving)
         if limits.bytes is not None:
             before = (self.weight + self.kept) * WEIGHT_UNIT
             weight = sum(map(_weight_of, entries)) - (0 if leaving is None else leaving.weight)
             size = before + weight * WEIGHT_UNIT
-            self._check(f"{size:,} bytes", limits.bytes, size, before, leaving)
+            self._check("bytes", limits.bytes, size, before, leaving)
 
     @staticmethod
     def _check(what: str, limit: int, size: int, now: int, leaving: Entry | None) -> None:
         allowed = limit if leaving is None else int(limit * _CONFIRMS)
         if size > allowed and size > now:
             raise SpaceFullError(
-                f"the space is full: this would make it {what}, and {limit:,} are allowed; try "
+                f"the space is full: this would make it {size:,} {what}, and {limit:,} are allowed; try "
                 "again when some have been taken, or start it with a larger --limit",
                 limit, size, RETRY_AFTER,
             )  # fmt: skip
