@@ -51,7 +51,7 @@ _REQUEST: Final = struct.Struct(f"!7sBB16s{NAME_BYTES}p")
 _ANSWER: Final = struct.Struct(f"!7sBB16sH17p{NAME_BYTES}p48p")
 _ASK, _TELL = 1, 2
 _SIGNATURE_BYTES: Final = 32
-_SEND_AT: Final = (0.0, 0.2, 0.5)
+_SEND_AT: Final = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75)
 #: Seconds to wait for more answers after the first.
 _LINGER: Final = 0.2
 _AT_ONCE: Final = 64
