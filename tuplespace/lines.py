@@ -88,7 +88,8 @@ class Line:
 
     def sample(self, size: int, entries: Entries) -> list[Entry]:
         """Return about so many of the ready entries, from all over the line."""
-        ids = self._ids if self.live <= size else self._ids[self._start :: self.live // size]
+        step = max(self.live // size, 1)
+        ids = {*self._ids[self._start :: step], *(self._returned or ())[::step]}
         return [entry for id in ids if (entry := ready(id, entries)) is not None]
 
     def walk(self, entries: Entries) -> Iterator[Entry]:

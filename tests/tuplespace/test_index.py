@@ -294,3 +294,17 @@ def test_near_misses_at_the_front_do_not_hide_that_an_index_would_help():
     for template in (("a", 2, 3), ("a", None, 3)):
         stock.check(template)
         assert stock.index.explain(Template(template))["candidates"] <= 301
+
+
+def test_a_line_of_those_who_came_back_is_sampled_too():
+    stock = Stock()
+    for number in range(400):
+        stock.write(("k", number % 2, number))
+    held = stock.ready[:]
+    for entry in held:
+        stock.claim(entry)
+    for entry in held:
+        stock.release(entry)
+    assert len(stock.index._shapes[3].line.sample(100, stock.index.entries)) >= 90
+    stock.check(("k", int, 399))  # two of its three fields tell nothing
+    assert stock.index.explain(Template(("k", int, 399)))["indexes"] == [(2, VALUE)]
