@@ -59,8 +59,6 @@ class _Lane:
         self.id = id
         self.number = 0
         self.space_id: str | None = None
-        self.is_open = False  # whether the space listens for other machines
-        self.tuple_bytes = Limits.tuple_bytes
         self._proxy: GuardedProxy | None = None
         self._sock: socket.socket | None = None
         self._timeout = -1.0  # of the socket, which is slow to be told
@@ -69,14 +67,12 @@ class _Lane:
     def connected(self) -> bool:
         return self._sock is not None
 
-    def connect(self, uri: str, key: Key, session: str, timeout: float) -> str:
-        """Connect and return the id of the space that is there."""
+    def connect(self, uri: str, key: Key, session: str, timeout: float) -> dict[str, Any]:
+        """Connect and return what the space that is there says of itself."""
         proxy = GuardedProxy(uri, key, {"session": session, "lane": self.id})
         admission = proxy.connect(timeout)
-        self.is_open = bool(admission.get("is_open"))
-        self.tuple_bytes = int(admission.get("tuple_bytes", 0)) or Limits.tuple_bytes
         self._proxy, self._sock, self._timeout = proxy, proxy._pyroConnection.sock, -1.0
-        return str(admission["space"])
+        return admission
 
     def exchange(self, request: bytes, timeout: float) -> memoryview:
         """Send one call and return the reply; OSError if the connection breaks meanwhile."""
@@ -154,7 +150,8 @@ class RemoteSpace(SpaceVerbs):
         self._busy: set[_Lane] = set()
         self._lanes = 0
         self._space_id: str | None = None
-        self._tuple_bytes = Limits.tuple_bytes
+        # What the space said of itself; it is asked with the first connection.
+        self._tuple_bytes, self._is_open = Limits.tuple_bytes, False
         self._closing = threading.Event()
 
     def _begin_after_fork(self) -> None:
@@ -232,9 +229,10 @@ class RemoteSpace(SpaceVerbs):
             sent,
         )
 
-    def _connect(self, lane: _Lane) -> None:
-        space_id = lane.connect(self.uri, self._key, self._session, _CONNECT_SECONDS)
-        self._tuple_bytes = lane.tuple_bytes
+    def _connect(self, lane: _Lane, timeout: float = _CONNECT_SECONDS) -> None:
+        admission = lane.connect(self.uri, self._key, self._session, timeout)
+        space_id = str(admission["space"])
+        self._tuple_bytes, self._is_open = admission["tuple_bytes"], admission["is_open"]
         known, lane.space_id = lane.space_id or self._space_id, space_id
         with self._lock:
             if self._space_id != space_id:
@@ -276,10 +274,7 @@ class RemoteSpace(SpaceVerbs):
         lane = self._borrow()
         try:
             if not lane.connected:
-                self._space_id = lane.space_id = lane.connect(
-                    self.uri, self._key, self._session, timeout
-                )
-                self._tuple_bytes = lane.tuple_bytes
+                self._connect(lane, timeout)
         finally:
             self._give_back(lane)
 
@@ -303,18 +298,9 @@ class RemoteSpace(SpaceVerbs):
         with socket.socket(family[0], socket.SOCK_DGRAM) as sock:
             sock.connect(family[4])
             near = host_of(sock.getsockname())
-        if is_loopback(near) and self._is_open():  # the space's own machine
+        if is_loopback(near) and self.space_id and self._is_open:  # the space's own machine
             return address_for_others() or near
         return near
-
-    def _is_open(self) -> bool:
-        lane = self._borrow()
-        try:
-            if not lane.connected:
-                self._connect(lane)
-            return lane.is_open
-        finally:
-            self._give_back(lane)
 
     def close(self) -> None:
         """See `interface.Space.close`. Blocks a second at most."""

@@ -1,8 +1,8 @@
 """Subscriptions: events kept for one subscriber until it has fetched them. Pure.
 
 Sequence numbers have no gaps. A subscriber that falls BACKLOG events, or too many bytes, behind
-loses those and is told so by one ``("overflow", None)`` in their place; at the end of its own lease it gets
-``("close", None)``. Source: Rinda's ``notify``, whose queue is unbounded.
+loses those and is told so by one ``("overflow", None)`` in their place; at the end of its own lease
+it gets ``("close", None)``. Source: Rinda's ``notify``, whose queue is unbounded.
 
 ::
 

@@ -1,6 +1,6 @@
 """Objects in tuples: what is not plain data travels as a pickle under the cluster key's signature.
 
-The server does not import this: to it such a field is bytes.
+Clients do this; to the server such a field is bytes, which it never opens.
 """
 
 from __future__ import annotations

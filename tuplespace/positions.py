@@ -55,29 +55,23 @@ class KeyIndex:
 
     def append(self, entry: Entry) -> None:
         """See `PositionIndex.append`."""
-        key = self._key_of(entry.value[self._position])
-        if key is NO_KEY:
-            return
-        line = self._lines.get(key)
-        if line is None:
-            self._lines[key] = entry.id
-        elif type(line) is int:
-            self._lines[key] = Line((line, entry.id))
-        else:
-            line.append(entry.id)  # type: ignore[union-attr]
+        self._add(entry, Line.append)
 
     def put_back(self, entry: Entry) -> None:
         """See `PositionIndex.put_back`."""
+        self._add(entry, Line.put_back)
+
+    def _add(self, entry: Entry, to_line: Callable[[Line, int], None]) -> None:
         key = self._key_of(entry.value[self._position])
         if key is NO_KEY:
             return
         line = self._lines.get(key)
         if line is None:
             self._lines[key] = entry.id
-        elif type(line) is int:
+        elif isinstance(line, int):
             self._lines[key] = Line(sorted((line, entry.id)))
         else:
-            line.put_back(entry.id)  # type: ignore[union-attr]
+            to_line(line, entry.id)
 
     def drop(self, entry: Entry, entries: Entries) -> None:
         """See `PositionIndex.drop`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -27,8 +28,7 @@ def default_limits() -> Limits:
 
 def server_limits() -> Limits:
     """Return those of a server: as many connections as it may open files, which it raises."""
-    limits = default_limits()
-    return limits.changed([f"connections={max(_raise_open_files() - _OTHER_FILES, 1)}"])
+    return replace(default_limits(), connections=max(_raise_open_files() - _OTHER_FILES, 1))
 
 
 @lru_cache(maxsize=1)
