@@ -32,7 +32,7 @@ from tuplespace.sessions import Lane
 from tuplespace.stock import StockSpace, builtin_error, for_stock
 from tuplespace.template import Template
 from tuplespace.verbs import TEMPLATE_FIRST
-from tuplespace.wire import check_sizes, pack, unpack, unpack_template
+from tuplespace.wire import check_sizes, pack, pack_template, unpack, unpack_template
 
 logger = logging.getLogger(__name__)
 
@@ -177,13 +177,6 @@ class SpaceDaemon(GuardedDaemon):
             problem = errors.InvalidArgumentError(f"not a call: {error}")
             self.core.effects.append((lane, lane.number, False, problem))
             return
-        size = len(request)
-        if size > self._limits.tuple_bytes:
-            try:
-                check_sizes(verb, args, size, self._limits.tuple_bytes)
-            except errors.TupleTooLargeError as error:
-                self.core.effects.append((lane, number, False, error))
-                return
         if verb == "goodbye":
             for other in lane.session.lanes.values():
                 if other is not lane and other.link is not None:
@@ -191,17 +184,30 @@ class SpaceDaemon(GuardedDaemon):
             self.core.effects.append((lane, number, True, None))
             self.core.goodbye(lane.session, time.monotonic())
             return
-        if verb in TEMPLATE_FIRST:
-            try:
-                if len(args[0]) > TEMPLATE_BYTES:
-                    raise errors.InvalidTemplateError(_too_large(len(args[0])))
-                small = len(args[0]) <= _CACHED_BYTES
-                args = ((self._templates if small else unpack_template)(args[0]), *args[1:])
-            except (errors.TupleSpaceError, TypeError, IndexError, RecursionError) as error:
-                no_template = errors.InvalidTemplateError(str(error))
-                self.core.effects.append((lane, number, False, no_template))
-                return
+        try:
+            self._check_sizes(verb, args, len(request))
+            if verb in TEMPLATE_FIRST:
+                args = (self._template(args[0]), *args[1:])
+        except errors.TupleSpaceError as error:
+            self.core.effects.append((lane, number, False, error))
+            return
+        except (TypeError, IndexError, RecursionError) as error:
+            problem = errors.InvalidArgumentError(f"{verb}: {error}")
+            self.core.effects.append((lane, number, False, problem))
+            return
         self.core.call(lane, number, verb, args, time.monotonic())
+
+    def _check_sizes(self, verb: str, args: Sequence[Any], size: int) -> None:
+        if size > self._limits.tuple_bytes:
+            check_sizes(verb, args, size, self._limits.tuple_bytes)
+
+    def _template(self, packed: bytes) -> Template:
+        size = len(packed)
+        if size > TEMPLATE_BYTES:
+            raise errors.InvalidTemplateError(
+                f"a template of {size:,} bytes; {TEMPLATE_BYTES:,} are allowed"
+            )
+        return self._templates(packed) if size <= _CACHED_BYTES else unpack_template(packed)
 
     def _deliver(self) -> None:
         """Send what the core decided to whoever is still there."""
@@ -241,19 +247,12 @@ class SpaceDaemon(GuardedDaemon):
         connection: Connection = current_context.client
         guest: _Guest = connection.guest
         lane = guest.lane
-        if verb in TEMPLATE_FIRST:
-            try:
-                if connection.message_size > TEMPLATE_BYTES:
-                    raise errors.InvalidTemplateError(_too_large(connection.message_size))
-                args = (Template(args[0]), *args[1:])
-            except errors.TupleSpaceError as error:
-                raise builtin_error(error) from None
-        size = connection.message_size
-        if size > self._limits.tuple_bytes:
-            try:
-                check_sizes(verb, args, size, self._limits.tuple_bytes)
-            except errors.TupleTooLargeError as error:
-                raise builtin_error(error) from None
+        try:
+            self._check_sizes(verb, args, connection.message_size)
+            if verb in TEMPLATE_FIRST:
+                args = (self._template(pack_template(args[0])), *args[1:])
+        except errors.TupleSpaceError as error:
+            raise builtin_error(error) from None
         self.core.call(lane, lane.number + 1, verb, args, time.monotonic())
         mine = next((effect for effect in self.core.effects if effect[0] is lane), None)
         if mine is not None:
@@ -281,10 +280,6 @@ class SpaceDaemon(GuardedDaemon):
                 protocol.MSG_RESULT, flags, guest.sequence, guest.serializer_id, content
             ).data
         )
-
-
-def _too_large(size: int) -> str:
-    return f"a template of {size:,} bytes; {TEMPLATE_BYTES:,} are allowed"
 
 
 def _cannot_be_sent(error: Exception) -> errors.TupleSpaceError:

@@ -7,10 +7,9 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from tuplespace.core import SpaceCore
-from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.errors import ClosedError
 from tuplespace.limits import Limits
 from tuplespace.opaque import Opener
@@ -19,11 +18,9 @@ from tuplespace.security import throwaway_key
 from tuplespace.sessions import Lane
 from tuplespace.template import Template
 from tuplespace.verbs import TEMPLATE_FIRST, SpaceVerbs
-from tuplespace.wire import check_sizes, tuples_in
+from tuplespace.wire import check_sizes
 
 logger = logging.getLogger(__name__)
-
-_WRITING: Final = frozenset({"write", "swap", "confirm_many", "renew_many"})
 
 
 class TupleSpace(SpaceVerbs):
@@ -57,8 +54,7 @@ class TupleSpace(SpaceVerbs):
     def _call(self, verb: str, args: Sequence[Any], timeout: float = 0.0) -> Any:
         if verb in TEMPLATE_FIRST:
             args = (Template(args[0]), *args[1:])
-        if verb in _WRITING:
-            self._check_sizes(verb, args)
+        check_sizes(verb, args, 0, self._limits.tuple_bytes)
         lane = self._lane()
         link: _Link = lane.link
         try:
@@ -76,12 +72,6 @@ class TupleSpace(SpaceVerbs):
         if link.ok:
             return link.value
         raise link.value
-
-    def _check_sizes(self, verb: str, args: Sequence[Any]) -> None:
-        """Refuse what a remote space would; most tuples are not worth to be measured exactly."""
-        most = self._limits.tuple_bytes
-        if sum(map(weight_of, tuples_in(verb, args))) * WEIGHT_UNIT > most:
-            check_sizes(verb, args, 0, most)
 
     def _check_open(self) -> None:
         if self._closed:

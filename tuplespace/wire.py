@@ -2,8 +2,8 @@
 
 Pyro's own msgpack turns a Decimal into a str and a set into a list without a word. Here a value
 either arrives as what it was or is refused. Arrays of msgpack are our tuples, the commonest
-thing by far, and lists with a mark before their fields; big ints and matchers are extension types; what is not plain data is an
-`Opaque` (see `opaque`), whose bytes pass through here unopened.
+thing by far, and, with a mark before their fields, our lists; big ints and matchers are extension
+types; what is not plain data is an `Opaque` (see `opaque`), whose bytes pass through here unopened.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgpack
 
+from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.errors import (
     InvalidTemplateError,
     InvalidTupleError,
@@ -206,10 +207,12 @@ def check_sizes(verb: str, args: Sequence[Any], size: int, limit: int) -> None:
     Raises:
         TupleTooLargeError: It is not so.
     """
-    largest = max((len(pack(each)) for each in tuples_in(verb, args)), default=0)
+    # What weighs little is not large, however it is written: a str takes twice its memory at most.
+    heavy = (each for each in tuples_in(verb, args) if 2 * weight_of(each) * WEIGHT_UNIT > limit)
+    largest = max((len(pack(each)) for each in heavy), default=0)
     allowed = max(CALL_BYTES, limit)
     if largest > limit or size > allowed:
         raise TupleTooLargeError(
-            f"{verb}: a tuple of {largest:,} bytes in a call of {size:,}; {limit:,} and "
-            f"{allowed:,} are allowed; send bulk by reference"
+            f"{verb}: a tuple of {largest:,} bytes in a call of {size:,}; {limit:,} (--limit "
+            f"tuple_bytes=) and {allowed:,} are allowed; send bulk by reference"
         )

@@ -23,8 +23,10 @@ from tuplespace import (
     TupleTooLargeError,
     connect,
 )
+from tuplespace.core import SpaceCore
+from tuplespace.frames import call_message
 from tuplespace.values import Opaque
-from tuplespace.wire import pack
+from tuplespace.wire import pack, unpack
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -183,9 +185,6 @@ def test_what_is_stored_is_counted_and_what_has_gone_is_not(space):
     ],
 )
 def test_the_estimate_is_about_what_memory_they_take(make):
-    from tuplespace.core import SpaceCore
-    from tuplespace.wire import unpack
-
     core = SpaceCore()
     lane = core.connect("client", 0.0).lane(1)
     sent = [pack((make(number),)) for number in range(3000)]
@@ -310,6 +309,13 @@ def test_a_template_may_be_so_large_and_no_larger(remote, stock, space_server):
     assert remote.take((str,), 0) == (large,)
 
 
+def test_what_a_stock_proxy_swaps_in_may_be_larger_than_a_template(remote, stock, space_server):
+    with stock(space_server) as proxy:
+        proxy.write(("k", 1))
+        assert proxy.swap(("k", None), ("k", "x" * (300 << 10))) == ("k", 1)
+    assert len(remote.take(("k", str), 0)[1]) == 300 << 10
+
+
 def test_no_more_listen_than_may_wait(limited):
     space = limited(waiters=3)
     listening = [space.notify("write", ("k",)) for _ in range(3)]
@@ -344,6 +350,28 @@ def test_strangers_beyond_their_limit_wait_and_then_it_is_their_turn(start_serve
         late = background(connect, server.uri, key_file=server.key_file)
         strangers[0].close()
         late.result().close()
+
+
+def test_strangers_who_keep_others_out_have_less_time(start_server, monkeypatch):
+    monkeypatch.setattr("tuplespace.transport._PRESSED_SECONDS", 0.2)
+    server = start_server(limits=Limits(unauthenticated=2))
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        connect(server.uri, key_file=server.key_file, timeout=4).close()
+
+
+def test_half_a_message_is_waited_for_so_long_and_no_longer(start_server, monkeypatch, eventually):
+    monkeypatch.setattr("tuplespace.transport.SEND_SECONDS", 0.2)
+    monkeypatch.setattr("tuplespace.transport._HOUSEKEEPING_SECONDS", 0.1)
+    server = start_server()
+    with connect(server.uri, key_file=server.key_file, retry_for=5) as space:
+        space.write(("k", 1))
+        half = call_message(99, pack((99, "write", ((("k", bytes(100_000)),), None))))[:50_000]
+        space._idle[0]._sock.sendall(half)
+        (connection,) = server.daemon.transportServer._connections
+        eventually(lambda: connection.closed, within=5)
+        assert space.count(("k", None)) == 1
 
 
 @pytest.mark.parametrize(
