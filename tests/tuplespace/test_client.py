@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from Pyro5 import protocol, serializers
 
 from history.forwarder import Forwarder
 from tuplespace import (
@@ -78,6 +79,18 @@ def test_somebody_who_says_a_byte_now_and_then_is_no_space(key_file, background,
         assert threading.active_count() <= threads
         gone.set()
         trickling.result()
+
+
+def test_what_is_not_safe_to_decode_is_not_decoded_before_the_key_is_proved(
+    key_file, background, monkeypatch
+):
+    def refuse(data):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(serializers.MarshalSerializer, "loads", lambda self, data: refuse(data))
+    marshal = serializers.MarshalSerializer.serializer_id
+    answer = protocol.SendingMessage(protocol.MSG_CONNECTOK, 0, 0, marshal, b"{").data
+    test_somebody_who_says_something_else_is_no_space(key_file, background, answer)
 
 
 @pytest.mark.parametrize(

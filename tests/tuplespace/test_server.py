@@ -54,6 +54,21 @@ def admitted(space_server):
         yield open_one
 
 
+def test_a_peer_that_vanishes_is_noticed_within_half_a_minute(space_server, remote):
+    ours = remote._idle[0]._sock
+    (theirs,) = (each.sock for each in space_server.daemon.transportServer._connections)
+    for sock in (ours, theirs):
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+            idle, interval, count = (
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert 0 < idle + interval * count <= 30
+
+
 # -- who may in
 
 
