@@ -722,11 +722,13 @@ def test_an_agent_that_stops_is_no_longer_listed(cluster: Any) -> None:
     assert space.count(("worker", *[None] * 4)) == 0
 
 
+@pytest.mark.faults
 def test_an_agent_is_listed_once_after_its_space_came_back_empty(
     cluster: Any, eventually: Callable[..., Any]
 ) -> None:
     agent = cluster.start_agent()
     cluster.kill_server()
+    agent.wait_for("still trying")  # all its threads by now
     cluster.start_server()
     agent.wait_for("starting over")
     space = cluster.connect()
