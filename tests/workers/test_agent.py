@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -728,7 +729,8 @@ def test_an_agent_is_listed_once_after_its_space_came_back_empty(
 ) -> None:
     agent = cluster.start_agent()
     cluster.kill_server()
-    agent.wait_for("still trying")  # all its threads by now
+    agent.wait_for("still trying")
+    threading.Event().wait(1.0)  # then all of its threads ask again, and hear of it at once
     cluster.start_server()
     agent.wait_for("starting over")
     space = cluster.connect()
