@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from mapreduce.allowance import Allowance, allowed
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
@@ -48,4 +49,5 @@ class ReduceWork(NamedTuple):
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
-        return run_reduce(task.number, self.reduce, columns, merged=self.merged)
+        with workplace.scratch(task.job) as folder, allowed(Allowance(workplace.memory, folder)):
+            return run_reduce(task.number, self.reduce, columns, merged=self.merged)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +21,7 @@ class Workplace:
 
     Attributes:
         name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
+        memory: Bytes this process should keep within.
 
     Args:
         root: The folder of blocks of this space. uri: This host's block server; "" if there is
@@ -24,9 +29,10 @@ class Workplace:
     """
 
     def __init__(
-        self, name: str, host: str, root: Path, uri: str, key: Key, near: str = ""
-    ) -> None:
-        self.name, self.host = name, host
+        self, name: str, host: str, root: Path, uri: str, key: Key, near: str = "",
+        memory: int = sys.maxsize,
+    ) -> None:  # fmt: skip
+        self.name, self.host, self.memory = name, host, memory
         self.reader = BlockReader(host, key, uri or near)
         self._root, self._uri = root, uri
 
@@ -37,6 +43,26 @@ class Workplace:
     def location(self, path: Path) -> Location:
         """Return where others find a block file of this host."""
         return Location(self.host, str(path), self._uri)
+
+    @contextmanager
+    def scratch(self, job: str) -> Iterator[Callable[[], Path]]:
+        """Give what returns a folder, made when it is first called and deleted with the block.
+
+        A worker that dies leaves it to the sweep of the job's folder.
+        """
+        made: list[Path] = []
+
+        def folder() -> Path:
+            if not made:
+                (self._root / job).mkdir(parents=True, exist_ok=True)
+                made.append(Path(tempfile.mkdtemp(prefix="scratch-", dir=self._root / job)))
+            return made[0]
+
+        try:
+            yield folder
+        finally:
+            for path in made:
+                shutil.rmtree(path, ignore_errors=True)
 
     def send(self, job: str, name: str, value: object) -> Parcel:
         """Return a value as a parcel: pickled, in a block of its own if it is big."""
