@@ -13,11 +13,10 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
-from mapreduce.partition import hash_partition
+from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
-    Partitioner,
     ReduceFunction,
     same_reduction,
 )

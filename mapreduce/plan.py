@@ -187,4 +187,4 @@ class Plan:
 
 
 def _size(partition: int, outputs: list[MapOutput]) -> int:
-    return sum(frame.length for output in outputs for frame in output.parts[partition])
+    return sum(output.part_size(partition) for output in outputs)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mapreduce.allowance import Allowance, allowed
+from mapreduce.partition import Partitioner
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
-    Partitioner,
     ReduceFunction,
     run_map,
     run_reduce,
 )
-from mapreduce.shuffle import MapOutput, Source, read_partition, write_partitions
+from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
 from mapreduce.splits import PlannedSplit
 from workers.task import Task
 from workers.workplace import Workplace
@@ -30,14 +30,12 @@ class MapWork(NamedTuple):
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
         distant_before = workplace.distant_bytes()
-        partitions = run_map(
+        batches = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
         )
-        with workplace.block_file(task.job, f"map-{task.number}") as file:
-            parts = tuple(write_partitions(file, partitions))
-        pairs_in_all = sum(len(keys) for keys, _ in partitions)
-        distant = workplace.distant_bytes() - distant_before
-        return MapOutput(workplace.location(file.path), parts, pairs_in_all, distant)
+        name = f"map-{task.number}"
+        output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
+        return output._replace(distant_bytes=workplace.distant_bytes() - distant_before)
 
 
 class ReduceWork(NamedTuple):

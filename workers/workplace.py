@@ -36,9 +36,9 @@ class Workplace:
         self.reader = BlockReader(host, key, uri or near)
         self._root, self._uri = root, uri
 
-    def block_file(self, job: str, name: str) -> BlockWriter:
-        """Return a writer of one new block file of a job."""
-        return BlockWriter(self._root / job, name)
+    def block_file(self, job: str, name: str, inline_bytes: int = -1) -> BlockWriter:
+        """Return a writer of one new block file of a job; see there."""
+        return BlockWriter(self._root / job, name, inline_bytes)
 
     def location(self, path: Path) -> Location:
         """Return where others find a block file of this host."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from mapreduce.plan import DEATHS, LOSSES, MAP, REDUCE, Order, Plan
-from mapreduce.shuffle import MapOutput
+from mapreduce.shuffle import MapOutput, output_of
 from workers.blocks import Frame, Location
 from workers.task import DIED, ERROR, LOST, OK, REFUSED, Outcome
 
@@ -18,7 +18,7 @@ def output(number: int, generation: int = 0, content: int = 0, partitions: int =
     frames = tuple(
         (Frame(part, 10 + part, bytes([number, part, content])),) for part in range(partitions)
     )
-    return MapOutput(Location("h", f"map-{number}-{generation}", "uri"), frames, partitions)
+    return output_of(frames, partitions, Location("h", f"map-{number}-{generation}", "uri"))
 
 
 def outcome(order: Order, status: str = OK, *, maps: Iterable[int] = ()) -> Outcome:
@@ -78,7 +78,8 @@ def test_without_maps_the_reduces_run_on_nothing() -> None:
 def test_a_map_with_nothing_for_a_partition_is_no_source_of_it() -> None:
     plan = Plan(1, 2)
     [order] = plan.start()
-    empty_first = output(0)._replace(parts=((), output(0).parts[1]))
+    frames = output(0).part(1)
+    empty_first = output_of([[], frames], 1, output(0).location)
 
     orders = plan.decide(outcome(order), empty_first)
 
