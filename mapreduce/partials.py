@@ -74,8 +74,11 @@ class _Filling:
 
     def is_exact(self, block: list[Pair]) -> bool:
         """Say whether these pairs can be folded apart from those before."""
-        values: Iterable[Any] = [value for _, value in block]
-        return self._reduction.is_exact(chain.from_iterable(values) if self._lists else values)
+        try:
+            values: Iterable[Any] = [value for _, value in block]
+            return self._reduction.is_exact(chain.from_iterable(values) if self._lists else values)
+        except Exception:  # noqa: BLE001 - folding fails on the same, and says on what pair
+            return True
 
     def add(self, block: list[Pair]) -> bool:
         """Add pairs; say whether it is time to spill."""
