@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from mapreduce.allowance import UNLIMITED, Allowance
 from mapreduce.errors import InvalidPairsError, RecordFailedError, UnstableKeyError
 from mapreduce.pairs import Pair, blocks_of, group_block
 from mapreduce.partition import stable_hash
-from mapreduce.runs import Record, Runs, Shelf
+from mapreduce.runs import FAN_IN, Record, Runs, Shelf
 from mapreduce.sizes import PLACE_BYTES, Meter
 
 _Groups = dict[Any, list[Any]]
@@ -29,6 +29,8 @@ Group = tuple[int, Any, Iterator[Any]]
 """The position of a key's first pair among the keys, the key, and its values."""
 
 _HEADER, _VALUE = 0, 1
+# So many records of one key may be in memory: as many as there are batches in a merge.
+_MANY = FAN_IN
 _order = itemgetter(0)
 _payload = itemgetter(3)
 _order_of_key: Callable[[Record], Any] = lambda record: record[0][0]  # noqa: E731 - it is a key
@@ -48,14 +50,17 @@ class Arrangement(NamedTuple):
     sort_values: bool = False
     value_order: Callable[[Any], Any] | None = None
 
+    @property
+    def is_special(self) -> bool:
+        """Whether the order of a key is another than its hash."""
+        return self.sort or self.sort_values
+
     def order_of_key(self, key: Any) -> Any:
         """Return what brings equal keys together, and what the keys are sorted by."""
         if self.group is not None:
             return self.group(key), key
-        if self.sort:
-            return key
-        if not self.sort_values:
-            return hash(key)
+        if self.sort or not self.sort_values:
+            return key if self.sort else hash(key)
         try:
             # Values of keys that share their hash would be compared, and need not be comparable.
             return stable_hash(key)
@@ -123,46 +128,47 @@ def _spill(
     runs: Runs, groups: _Groups, position: int, arrangement: Arrangement, value_bytes: int
 ) -> None:
     """Write groups as a run; the first of them has this position."""
+    orders = map(arrangement.order_of_key, groups) if arrangement.is_special else map(hash, groups)
+    try:
+        records = sorted(zip(orders, count(position), groups, groups.values()), key=_order)
+    except TypeError as error:
+        raise _unsortable("keys", error) from error
     at_once = max(1, runs.batch_bytes // (value_bytes + PLACE_BYTES))
-    numbers = {key: number for number, key in enumerate(groups, position)}
-    keys = _sorted_keys(groups, arrangement)
     if arrangement.sort_values:
-        runs.add(_by_value(keys, groups, numbers, arrangement))
+        runs.add(_by_value(records, arrangement))
+    elif max(map(len, groups.values())) > at_once:
+        runs.add(_cut(records, at_once))
     else:
-        runs.add(_by_key(keys, groups, numbers, arrangement, at_once))
+        runs.add(records)
 
 
-def _by_key(
-    keys: list[Any],
-    groups: _Groups,
-    numbers: dict[Any, int],
-    arrangement: Arrangement,
-    at_once: int,
-) -> Iterator[Record]:
-    for key in keys:
-        values = groups[key]
-        order = arrangement.order_of_key(key)
+def _cut(records: list[Record], at_once: int) -> Iterator[Record]:
+    """Yield records with not too many values each."""
+    for record in records:
+        order, number, key, values = record
         if len(values) <= at_once:
-            yield order, numbers[key], key, values
+            yield record
         else:
             for start in range(0, len(values), at_once):
-                yield order, numbers[key], key, values[start : start + at_once]
+                yield order, number, key, values[start : start + at_once]
 
 
-def _by_value(
-    keys: list[Any], groups: _Groups, numbers: dict[Any, int], arrangement: Arrangement
-) -> Iterator[Record]:
+def _by_value(records: list[Record], arrangement: Arrangement) -> Iterator[Record]:
+    """Yield the records of all keys with one value each, in order."""
+    for order, same in groupby(records, _order):
+        members = list(same)
+        yield from (((order, _HEADER), number, key, ()) for _, number, key, _ in members)
+        each = chain.from_iterable(_values_of(member, arrangement) for member in members)
+        # More than one are keys whose hashes collide.
+        yield from each if len(members) == 1 else sorted(each, key=_order)
+
+
+def _values_of(record: Record, arrangement: Arrangement) -> Iterator[Record]:
+    order, number, key, values = record
     value_order = arrangement.value_order
-    for order, members in groupby(keys, arrangement.order_of_key):
-        records: list[Record] = []
-        same_order = list(members)  # one, unless hashes collide
-        yield from (((order, _HEADER), numbers[key], key, ()) for key in same_order)
-        for key in same_order:
-            for value in _sorted_values(key, groups[key], arrangement):
-                by = value if value_order is None else value_order(value)
-                records.append(((order, _VALUE, by), numbers[key], key, (value,)))
-        records.sort(key=_order)  # no work for the values of one key
-        yield from records
+    for value in _sorted_values(key, values, arrangement):
+        by = value if value_order is None else value_order(value)
+        yield (order, _VALUE, by), number, key, (value,)
 
 
 def _merged(runs: Runs, arrangement: Arrangement) -> Iterator[Group]:
@@ -173,9 +179,47 @@ def _merged(runs: Runs, arrangement: Arrangement) -> Iterator[Group]:
         group_of = lambda record: order(record)[0]  # noqa: E731 - it is a key
         for position, (key, members) in enumerate(groupby(records, group_of)):
             yield position, key, chain.from_iterable(map(_payload, members))
-        return
-    for _, members in groupby(records, order):
-        yield from _apart(members, runs)
+    elif arrangement.sort_values:
+        for _, members in groupby(records, order):
+            yield from _apart(members, runs)
+    else:
+        yield from _unsorted(records, runs)
+
+
+def _unsorted(records: Iterator[Record], runs: Runs) -> Iterator[Group]:
+    """Yield the groups in records whose values need not be sorted: the fast way."""
+    held: list[Record] = []
+    order = None
+    for record in records:
+        if held and record[0] == order:
+            held.append(record)
+            if len(held) == _MANY:
+                after: list[Record] = []
+                yield from _apart(chain(held, _while(order, records, after)), runs)
+                held = after
+                order = held[0][0] if held else None
+            continue
+        if len(held) == 1:
+            _, position, key, values = held[0]
+            yield position, key, iter(values)
+        elif held:
+            _, position, key, _ = held[0]
+            if any([other[2] != key for other in held]):
+                yield from _apart(iter(held), runs)
+            else:
+                yield position, key, chain.from_iterable(map(_payload, held))
+        held = [record]
+        order = record[0]
+    yield from _apart(iter(held), runs)
+
+
+def _while(order: Any, records: Iterator[Record], after: list[Record]) -> Iterator[Record]:
+    """Yield the records of this order; put the one that comes after them there."""
+    for record in records:
+        if record[0] != order:
+            after.append(record)
+            return
+        yield record
 
 
 def _apart(records: Iterator[Record], runs: Runs) -> Iterator[Group]:

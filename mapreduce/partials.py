@@ -8,7 +8,8 @@ that could make a difference, values are kept as they are, and folded when the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, count, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mapreduce.allowance import Allowance
@@ -95,9 +96,8 @@ class _Filling:
         keeps = self._reduction.keeps_values
         if not was_raw:
             self._reduction.trim(held)
-        numbers = {key: number for number, key in enumerate(held, first)}
-        keys = sorted(held, key=hash)
-        runs.add((hash(key), numbers[key], key, held[key], was_raw) for key in keys)
+        columns = zip(map(hash, held), count(first), held, held.values(), repeat(was_raw))
+        runs.add(sorted(columns, key=itemgetter(0)))
         if not first and not was_raw:
             values = chain.from_iterable(held.values()) if keeps else held.values()
             raw = raw or not self._reduction.is_exact(values)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import islice
+from resource import RUSAGE_SELF, getrusage
 from sys import getsizeof
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ PLACE_BYTES: Final = 9
 _SAMPLES: Final = 3
 _ELEMENTS: Final = 8
 _DEPTH: Final = 4
+# How often the meter asks the operating system, in blocks.
+_CHECK_EVERY: Final = 16
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 # There is one of each, so they cost nothing more.
 _SHARED: Final = frozenset({bool, type(None)})
@@ -56,8 +60,17 @@ def size_of(value: Any, depth: int = _DEPTH) -> int:
     return size
 
 
+def _peak() -> int:
+    """Return the most memory this process has ever had, in bytes."""
+    peak = getrusage(RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 class Meter:
     """Estimates what the pairs take that are held.
+
+    A few huge values among many small ones escape its samples, but not the operating system: once
+    the process has grown by the limit, the limit is taken as exceeded, whatever was estimated.
 
     Attributes:
         held: Bytes. value_bytes: What a value takes, by the last block.
@@ -74,6 +87,7 @@ class Meter:
         self._limit = limit
         self._keeps_values = keeps_values
         self._blocks = 0
+        self._peak = _peak()
 
     def add(self, block: Sequence[Pair], new_keys: int) -> bool:
         """Count a block of pairs, with so many new keys; say whether the limit is exceeded."""
@@ -91,8 +105,12 @@ class Meter:
             key_bytes = sum([size_of(key) for key, _ in some]) // len(some)
             a_partial = LIST_BYTES if self._keeps_values else self.value_bytes
             self.held += new_keys * (key_bytes + KEY_BYTES + a_partial)
-        return self.held > self._limit
+        return self.held > self._limit or self._has_grown()
 
     def clear(self) -> None:
         """Nothing is held any more."""
         self.held = 0
+        self._peak = _peak()
+
+    def _has_grown(self) -> bool:
+        return not self._blocks % _CHECK_EVERY and _peak() - self._peak > self._limit

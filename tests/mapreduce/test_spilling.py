@@ -188,12 +188,6 @@ def test_an_iterator_as_result_is_made_a_list_spilled_or_not(within):
         assert within(2000, by_key(function), pairs) == grouped(pairs)
 
 
-def test_values_kept_beyond_the_call_are_gone(within):
-    kept = []
-    within(1000, by_key(lambda key, values: kept.append(values)), [("a", 1)] * 900)
-    assert list(kept[0]) == []
-
-
 def test_results_that_exceed_the_allowance_come_in_order_too(within):
     pairs = [(str(number * 7919 % 5000), 1) for number in range(5000)]
     long = by_key(lambda key, values: key * 20)
