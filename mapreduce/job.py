@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
 from types import ModuleType
@@ -26,11 +27,12 @@ from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, pl
 from mapreduce.work import MapWork, ReduceWork
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
+from tuplespace.errors import InvalidArgumentError
 from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed
+from workers.sizes import parse_size
 
-_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "memory",
-          "output")  # fmt: skip
+_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "output")
 
 
 class MapReduceJob:
@@ -44,6 +46,8 @@ class MapReduceJob:
         partition: Gets a key and R; returns 0..R-1.
         map_tasks: M; None: from the data. reduce_tasks: R; None: from the data.
         retries: How often a task that raised is tried again.
+        memory: Bytes of data that one task may hold before it spills, as an int or a text like
+            "200MB"; None, or more than that: as much as its worker allows.
         modules: More of your own modules that the functions need, by name or themselves.
 
     Source: Dean and Ghemawat, MapReduce (OSDI 2004), section 2; the attributes are those of the
@@ -63,7 +67,7 @@ class MapReduceJob:
         self, data: Any = None, map: MapFunction | None = None,
         reduce: ReduceFunction | None = None, combine: CombineFunction | None = None,
         partition: Partitioner = hash_partition, map_tasks: int | None = None,
-        reduce_tasks: int | None = None, *, retries: int = 1,
+        reduce_tasks: int | None = None, *, retries: int = 1, memory: int | str | None = None,
         modules: Iterable[str | ModuleType] = (), **options: Any,
     ) -> None:  # fmt: skip
         for name in options:
@@ -78,6 +82,7 @@ class MapReduceJob:
         self.map_tasks = map_tasks
         self.reduce_tasks = reduce_tasks
         self.retries = retries
+        self.memory = memory
         self.modules = modules
 
     def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
@@ -150,14 +155,22 @@ class MapReduceJob:
             raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
         if isinstance(self.modules, (str, ModuleType)):
             raise InvalidJobError(f"job.modules is a list of modules: write [{self.modules!r}]")
+        self._memory()
         return self.map, self.reduce
+
+    def _memory(self) -> int:
+        try:
+            return sys.maxsize if self.memory is None else parse_size(self.memory)
+        except InvalidArgumentError as error:
+            raise InvalidJobError(f"job.memory: {error}") from None
 
     def _pack(
         self, splits: list[PlannedSplit], map_function: MapFunction,
         reduce_function: ReduceFunction, reduce_tasks: int,
     ) -> Work:  # fmt: skip
-        map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks)
-        reduce_work = ReduceWork(reduce_function, same_reduction(self.combine, reduce_function))
+        memory, merged = self._memory(), same_reduction(self.combine, reduce_function)
+        map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks, memory)
+        reduce_work = ReduceWork(reduce_function, merged, memory)
         try:
             pickled = dump(map_work), dump(reduce_work)
         except Exception as error:

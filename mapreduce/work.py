@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mapreduce.allowance import Allowance, allowed
@@ -20,12 +23,17 @@ from workers.workplace import Workplace
 
 
 class MapWork(NamedTuple):
-    """A job's map task: one split in, one block file with R parts out."""
+    """A job's map task: one split in, one block file with R parts out.
+
+    Attributes:
+        memory: Bytes that one task may hold, if the worker allows more; see `MapReduceJob`.
+    """
 
     map: MapFunction
     combine: CombineFunction | None
     partition: Partitioner
     reduce_tasks: int
+    memory: int = sys.maxsize
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
@@ -34,18 +42,32 @@ class MapWork(NamedTuple):
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
         )
         name = f"map-{task.number}"
-        output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
+        with _allowed(self.memory, workplace, task):
+            output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
         return output._replace(distant_bytes=workplace.distant_bytes() - distant_before)
 
 
 class ReduceWork(NamedTuple):
-    """A job's reduce task: one partition's blocks in, the reduce function's result out."""
+    """A job's reduce task: one partition's blocks in, the reduce function's result out.
+
+    Attributes:
+        memory: As in `MapWork`.
+    """
 
     reduce: ReduceFunction
     merged: bool
+    memory: int = sys.maxsize
 
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
-        with workplace.scratch(task.job) as folder, allowed(Allowance(workplace.memory, folder)):
+        with _allowed(self.memory, workplace, task):
             return run_reduce(task.number, self.reduce, columns, merged=self.merged)
+
+
+@contextmanager
+def _allowed(memory: int, workplace: Workplace, task: Task) -> Iterator[None]:
+    """Let a task of a job hold what both the job and the worker allow."""
+    memory = min(memory, workplace.memory)
+    with workplace.scratch(task.job) as folder, allowed(Allowance(memory, folder)):
+        yield

@@ -21,7 +21,7 @@ class Workplace:
 
     Attributes:
         name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
-        memory: Bytes this process should keep within.
+        memory: Bytes of data that a task may hold before it spills.
 
     Args:
         root: The folder of blocks of this space. uri: This host's block server; "" if there is
