@@ -29,7 +29,9 @@ _HOST_SHARE: Final = 0.8
 _DATA_SHARE: Final = 0.55
 _LEAST_DATA: Final = 8 << 20
 _OOM_SCORE: Final = "500"
-_STATUS: Final = re.compile(rb"^(VmSize|VmData|VmPTE|VmSwap|Rss\w+):\s*(\d+) kB", re.MULTILINE)
+_STATUS: Final = re.compile(
+    rb"^(VmSize|VmRSS|VmData|VmPTE|VmSwap|Rss\w+):\s*(\d+) kB", re.MULTILINE
+)
 _PSS: Final = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s*(\d+) kB", re.MULTILINE)
 _KERNEL_TEXT: Final = 8192
 
