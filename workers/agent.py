@@ -122,14 +122,10 @@ class Agent:
             self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
             self._memory,
         )  # fmt: skip
+        targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (
-                self._claim,
-                self._keep,
-                self._watch.watch,
-                *[self._feed] * self._processes,
-            )
+            for target in targets
         ]
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
@@ -373,8 +369,7 @@ class Agent:
             for child, group in list(self._running.items()):
                 if self._over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
-                    self._say(f"worker process {child.pid} of {self.name}: its job has ended")
-                    child.kill()
+                    child.kill("was ended: its job has ended")
             for job in self._over:
                 self._clear_job(job)
             self._served_jobs -= self._over - held

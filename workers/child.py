@@ -141,7 +141,9 @@ class Child:
             return self._reason
         if status < 0:
             with suppress(ValueError):
-                return f"killed by {signal.Signals(-status).name}"
+                # Workers are the first to go when memory ends, see `memory.die_first`.
+                why = ", perhaps by a system out of memory" if status == -signal.SIGKILL else ""
+                return f"killed by {signal.Signals(-status).name}{why}"
             return f"killed by signal {-status}"
         return f"exited with status {status}"
 

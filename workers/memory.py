@@ -95,6 +95,8 @@ class _Part(NamedTuple):
 
 def _exact(part: _Part) -> int:
     """Return a process's memory, its part only of what it shares with others."""
+    if not part.bytes:
+        return 0
     found = _PSS.findall(_read(f"/proc/{part.pid}/smaps_rollup"))
     return 1024 * sum(map(int, found)) if found else part.bytes
 

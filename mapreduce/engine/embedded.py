@@ -19,6 +19,7 @@ from typing import Final
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import NoWorkersError
 from tuplespace.connect import connect
+from tuplespace.resources import cores
 from tuplespace.security import make_key
 from workers.memory import worker_limit
 
@@ -47,7 +48,7 @@ class EmbeddedEngine(SpaceEngine):
     def __init__(
         self, processes: int | None = None, agents: int = 1, memory: int | str | None = None
     ) -> None:
-        limit = None if memory is None else worker_limit(memory, 1)
+        limit = worker_limit(memory, agents * (processes or cores()))
         self._folder = Path(tempfile.mkdtemp(prefix="tuplemill-run-"))
         self._processes: list[subprocess.Popen[str]] = []
         try:
@@ -55,7 +56,7 @@ class EmbeddedEngine(SpaceEngine):
             self.work_dir = self._folder / "work"
             work_dir = str(self.work_dir)
             options = ["--processes", str(processes)] if processes else []
-            options += ["--memory", str(limit)] if limit else []
+            options += ["--memory", str(limit)]
             # Before there is a space, so that somebody removes the folder if we die right now.
             for _ in range(agents):
                 self._spawn(

@@ -322,3 +322,39 @@ def test_an_embedded_run_takes_a_limit_too(key_file: Path) -> None:
     [[(_, filled)]] = job.run(EmbeddedEngine(1, memory="100MB"))
 
     assert filled < data_share(100 * MB, 0)
+
+
+# --- the host -------------------------------------------------------------------------------------
+
+PEAK = """
+import resource
+from mapreduce import MapReduceJob
+from mapreduce.engine.embedded import EmbeddedEngine
+
+def fill(_):
+    kept = []
+    {fill}
+    return []
+
+try:
+    MapReduceJob(data=[0], map=fill, reduce=list).run(EmbeddedEngine(1, memory="300MB"))
+except Exception as error:
+    print("was killed" in str(error))
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+@on_linux
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "fill",
+    ["for _ in range(200): kept.append(bytearray(50 << 20))", "kept.append(bytearray(10 << 30))"],
+)
+def test_a_task_that_wants_10_gb_is_ended_long_before_it_has_them(
+    fill: str, run_python: Callable[..., subprocess.Popen[str]]
+) -> None:
+    output, errors = run_python("-c", PEAK.format(fill=fill)).communicate(timeout=50)
+
+    killed, peak = output.split()
+    assert killed == "True", errors
+    assert 300 * MB < int(peak) < 1000 * MB  # 320 to 430 as a rule; the agent may be late
