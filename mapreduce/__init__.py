@@ -22,15 +22,17 @@ from mapreduce.errors import (
 from mapreduce.grouping import by_key, each
 from mapreduce.job import MapReduceJob
 from mapreduce.partition import hash_partition, stable_hash
+from mapreduce.readers import fixed_length, whole_file
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.splits import Split
 from mapreduce.textfiles import TextFiles
+from mapreduce.textlines import json_lines
 
 __all__ = [
     # The job
     "JobRun", "MapReduceJob", "Progress", "Report",
     # Its data
-    "Split", "TextFiles",
+    "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
     "stable_hash", "sum_values", "top",

@@ -15,6 +15,7 @@ from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
 from mapreduce.partition import Partitioner, hash_partition
+from mapreduce.filesplit import FileSplit
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
@@ -23,7 +24,14 @@ from mapreduce.phases import (
 )
 from mapreduce.plan import Plan
 from mapreduce.sequential import run_sequential
-from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
+from mapreduce.splits import (
+    GivenSplit,
+    PlannedSplit,
+    RecordSplit,
+    default_reduce_tasks,
+    plan_splits,
+)
+from mapreduce.textfiles import TextFiles
 from mapreduce.work import MapWork, ReduceWork
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
@@ -176,7 +184,7 @@ class MapReduceJob:
         except Exception as error:
             raise InvalidJobError(self._what_cannot_be_pickled(error)) from error
         modules = [*self.modules, *_modules_of_records(splits)]
-        bundle = collect_modules(b"".join(pickled), modules)
+        bundle = collect_modules(b"".join((*pickled, _pickled_readers(splits))), modules)
         return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
 
     def _what_cannot_be_pickled(self, error: Exception) -> str:
@@ -197,6 +205,17 @@ def _modules_of_records(splits: list[PlannedSplit]) -> set[str]:
     records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
     names = {type(record).__module__ for record in islice(records, 100)}
     return {name for name in names - {"__main__"} if not is_installed(name)}
+
+
+def _pickled_readers(splits: list[PlannedSplit]) -> bytes:
+    """Return what may name modules of the user's, beside the functions: the readers of records."""
+    holders = (split.data if isinstance(split, GivenSplit) else split for split in splits)
+    held = (FileSplit, TextFiles)
+    readers = {id(each.reader): each.reader for each in holders if isinstance(each, held)}
+    try:
+        return dump(list(readers.values()))
+    except Exception as error:
+        raise InvalidJobError(f"records= cannot be sent to a worker: {error}") from error
 
 
 def _engine(space: RemoteSpace | str | Engine | None) -> Callable[[], Engine]:

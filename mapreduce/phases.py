@@ -19,11 +19,11 @@ from typing import Any
 from mapreduce.columns import Columns
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
+from mapreduce.filesplit import OpenAt
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.partition import Partitioner
 from mapreduce.reductions import Reduction
 from mapreduce.splits import PlannedSplit
-from mapreduce.textfiles import OpenAt
 
 MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
 CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]

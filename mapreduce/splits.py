@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
-from mapreduce.textfiles import OpenAt, TextFiles, TextSplit
+from mapreduce.filesplit import OpenAt
+from mapreduce.textfiles import TextFiles
 
 __all__ = [
     "GivenSplit",
@@ -20,7 +21,6 @@ __all__ = [
     "RecordSplit",
     "Split",
     "TextFiles",
-    "TextSplit",
     "default_reduce_tasks",
     "plan_splits",
 ]
