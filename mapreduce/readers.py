@@ -166,6 +166,8 @@ class Called(Reader):
                 f"{part.name}: the record reader {shorten(self.function)} failed after "
                 f"{number} records: {summary(error)}"
             ) from error
+        finally:
+            file.close()  # before what the function wrapped it in, which would warn of it
 
 
 def fixed_length(length: int) -> Reader:

@@ -154,10 +154,12 @@ def url_files(pattern: str) -> list[UrlFile]:
     try:
         # In the URLs of web pages a question mark is an everyday character.
         magic = "*[" if pattern.startswith("http") else "*[?"
-        infos = {}
-        if any(character in path for character in magic):
-            infos = fs.glob(path, detail=True)
-        infos = infos or {path: fs.info(path)}
+        is_pattern = any(character in path for character in magic)
+        if is_pattern and "[" in path:
+            is_pattern = not fs.isfile(path)  # "data[1].txt" can be a name, too
+        infos = fs.glob(path, detail=True) if is_pattern else {path: fs.info(path)}
+        if not infos:
+            raise InputError(f"{pattern}: no file matches")
         files = []
         for found, info in sorted(infos.items()):
             if info.get("type") == "directory":
@@ -166,7 +168,7 @@ def url_files(pattern: str) -> list[UrlFile]:
                 raise InputError(f"{pattern}: is a directory; for its files, give {pattern}/**")
             if info.get("size") is None:
                 info = fs.info(found)
-            url = pattern if found == path else _url_of(fs, found, pattern)
+            url = _url_of(found, path, pattern)
             files.append(
                 UrlFile(url, info.get("size"), _version(info), _sends_parts(fs, found, info))
             )
@@ -196,17 +198,14 @@ def _file_system(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _url_of(fs: Any, found: str, pattern: str) -> str:
-    """Return the URL of a file that a pattern has found: only the link with the path is another."""
-    before, inner = "", pattern
-    while "://" not in inner.partition("::")[0]:
-        link, _, inner = inner.partition("::")
-        before += link + "::"
-    link, sep, after = inner.partition("::")
-    if "://" in found:
-        return f"{before}{found}{sep}{after}"
-    scheme = link.partition("://")[0]
-    return f"{before}{scheme}://{found}{sep}{after}"
+def _url_of(found: str, path: str, pattern: str) -> str:
+    """Return the URL of a file that a pattern has found: its path in place of the pattern's."""
+    links = pattern.split("::")
+    here = next(number for number, link in enumerate(links) if "://" in link)
+    link = links[here]
+    # What stands before the path may be a bucket's scheme or a host with its user.
+    before = link.removesuffix(path) if link.endswith(path) else link.partition("://")[0] + "://"
+    return "::".join((*links[:here], before + found, *links[here + 1 :]))
 
 
 def _version(info: dict[str, Any]) -> tuple[str, str] | None:
