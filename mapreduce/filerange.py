@@ -156,9 +156,9 @@ class FileRange:
             InputError: It is not, or cannot be read, now or in the body.
         """
         try:
-            with self.file.open(self.end, self.elsewhere) as file:
-                with open_plain(file, self.file.suffixed) as plain:
-                    yield plain
+            opened = self.file.open(self.end, self.elsewhere)
+            with opened, open_plain(opened, self.file.suffixed) as plain:
+                yield plain
         except FileNotFoundError as error:
             msg = f"{self.file.path}: has vanished since the job was planned"
             raise InputError(msg) from error

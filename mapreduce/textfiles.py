@@ -116,7 +116,7 @@ class TextFiles:
         return [FileSplit(tuple(part), self.reader) for part in parts]
 
 
-def _reader(records: Reader | ReadRecords | None) -> Reader:
+def _reader(records: Any) -> Reader:
     if records is None:
         return Lines()
     if isinstance(records, Reader):

@@ -184,9 +184,9 @@ def _blocks(part: FileRange) -> Iterator[tuple[int, bytes]]:
                 yield position, block
                 position += len(block)
         else:
-            for block in _cut_blocks(file, position, end):
-                yield block
-                position = block[0] + len(block[1])
+            for offset, block in _cut_blocks(file, position, end):
+                yield offset, block
+                position = offset + len(block)
     yield position, b""
 
 

@@ -23,6 +23,7 @@ from workers.files import OpenElsewhere, open_distant
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _FETCH_BYTES: Final = 4 << 20
 _FETCH_BYTES_BEYOND: Final = 64 << 10
+_WORTH_ASKING_BYTES: Final = 64 << 10
 # What tells two states of an object apart, in the words of fsspec's file systems; best first.
 _VERSIONS: Final = (
     "ETag", "etag", "content_md5", "Content-MD5", "md5Hash", "generation", "mtime", "updated",
@@ -218,9 +219,11 @@ def _version(info: dict[str, Any]) -> tuple[str, str] | None:
 def _sends_parts(fs: Any, path: str, info: dict[str, Any]) -> bool:
     if info.get("size") is None or info.get("partial") is False:
         return False
-    if not path.startswith(("http://", "https://")) or info["size"] < 2:
+    if not path.startswith(("http://", "https://")):
         return True
-    # A web server need not say whether it does.
+    # A web server need not say whether it does, and for a small file it is not worth asking.
+    if info["size"] < _WORTH_ASKING_BYTES:
+        return False
     try:
         with fs.open(path, "rb", size=info["size"], cache_type="none") as file:
             file.seek(1)

@@ -23,13 +23,13 @@ from mapreduce import (
     MapReduceJob,
     TextFiles,
     collect,
-    each,
     fixed_length,
     json_lines,
+    urls,
     whole_file,
 )
 
-LINES = [f"line {number} of the file" for number in range(3000)]
+LINES = [f"line {number} of the file" for number in range(5000)]
 CONTENT = "".join(f"{line}\n" for line in LINES).encode()
 
 
@@ -70,7 +70,7 @@ class Web:
                 if self.command == "GET":
                     self.wfile.write(content)
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -107,7 +107,8 @@ def test_a_file_of_a_web_server_is_cut_and_read_in_parts(web: Web) -> None:
     ranges = [wanted for method, _, wanted in web.requests if method == "GET"]
     assert len(ranges) >= 4
     assert all(ranges)
-    assert splits[3].locate(0).startswith(f"{web.url}/a.txt, line 2")
+    last = len(LINES) - len(list(splits[3].records())) + 1
+    assert splits[3].locate(0) == f"{web.url}/a.txt, line {last}"
 
 
 @pytest.mark.parametrize("sizes", [True, False])
@@ -122,12 +123,11 @@ def test_a_web_server_that_sends_no_parts_is_read_as_a_whole(web: Web, sizes: bo
 def test_compressed_files_and_other_records_come_from_a_web_server(web: Web, ranges: bool) -> None:
     web.ranges = ranges
     web.files["/a.gz"] = gzip.compress(CONTENT)
-    web.files["/b.bin"] = bytes(range(200))
+    web.files["/b.bin"] = bytes(range(200)) * 1000
     web.files["/c.jsonl"] = b"[1]\n\n[2]\n"
     assert read(TextFiles(f"{web.url}/a.gz?token=a.b"), 3) == LINES
-    assert read(TextFiles(f"{web.url}/b.bin", records=fixed_length(100)), 3) == [
-        bytes(range(100)), bytes(range(100, 200)),
-    ]  # fmt: skip
+    halves = [bytes(range(100)), bytes(range(100, 200))]
+    assert read(TextFiles(f"{web.url}/b.bin", records=fixed_length(100)), 3) == halves * 1000
     assert read(TextFiles(f"{web.url}/c.jsonl", records=json_lines)) == [[1], [2]]
     url = f"{web.url}/a.txt"
     assert read(TextFiles(url, records=whole_file)) == [(url, CONTENT)]
@@ -150,6 +150,12 @@ def test_an_object_that_has_changed_is_an_error(web: Web, content: bytes) -> Non
     web.files["/a.txt"] = content
     with pytest.raises(InputError, match=r"a\.txt: has changed since the job was planned"):
         list(splits[0].records())
+
+
+def test_a_pattern_finds_the_links_of_a_web_page(web: Web) -> None:
+    web.files["/logs/"] = b'<a href="a.txt">a</a> <a href="b.txt">b</a> <a href="c.gz">c</a>'
+    web.files["/logs/a.txt"], web.files["/logs/b.txt"] = b"one\n", b"two\n"
+    assert list(TextFiles(f"{web.url}/logs/*.txt")) == ["one", "two"]
 
 
 def test_a_url_where_nothing_is_or_nobody_answers_is_an_error_that_names_it(web: Web) -> None:
@@ -214,6 +220,22 @@ def test_links_of_urls_are_followed(tmp_path: Path) -> None:
     assert list(TextFiles(f"simplecache::local://{tmp_path}/*.txt")) == ["x"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path", "found", "url"),
+    [
+        ("s3://bucket/*.gz", "bucket/*.gz", "bucket/a.gz", "s3://bucket/a.gz"),
+        ("sftp://me@host/x/*", "/x/*", "/x/a", "sftp://me@host/x/a"),
+        ("local://x/*", "/home/me/x/*", "/home/me/x/a", "local:///home/me/x/a"),
+        ("zip://*.txt::s3://b/all.zip", "*.txt", "a.txt", "zip://a.txt::s3://b/all.zip"),
+        ("simplecache::s3://b/*", "b/*", "b/a", "simplecache::s3://b/a"),
+    ],
+)
+def test_what_a_pattern_found_keeps_the_host_and_the_other_links(
+    pattern: str, path: str, found: str, url: str
+) -> None:
+    assert urls._url_of(found, path, pattern) == url
+
+
 def test_a_file_url_is_the_path_it_names(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n")
     files = TextFiles([f"file://{tmp_path}/*.txt", tmp_path / "a.txt"])
@@ -248,5 +270,5 @@ def test_a_missing_file_system_is_named_as_fsspec_names_it() -> None:
     )
     with pytest.raises(InputError, match="Install farfs"):
         list(TextFiles("far://bucket/x"))
-    with pytest.raises(InputError, match="nonsense://x: .*[Pp]rotocol"):
+    with pytest.raises(InputError, match=r"nonsense://x: .*[Pp]rotocol"):
         list(TextFiles("nonsense://x"))
