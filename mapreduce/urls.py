@@ -23,6 +23,7 @@ from workers.files import OpenElsewhere, open_distant
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _FETCH_BYTES: Final = 4 << 20
 _FETCH_BYTES_BEYOND: Final = 64 << 10
+_STREAM_BYTES: Final = 256 << 10
 _WORTH_ASKING_BYTES: Final = 64 << 10
 # What tells two states of an object apart, in the words of fsspec's file systems; best first.
 _VERSIONS: Final = (
@@ -79,7 +80,9 @@ class UrlFile:
                 fetch = _Fetch(fs, path, self.file_size if upto is None else upto)
                 ahead = min(_FETCH_BYTES, max(self.file_size, 1))
                 return open_distant(fetch, self.file_size, ahead)
-            return io.BufferedReader(_Stream(fs.open(path, "rb")), _FETCH_BYTES_BEYOND)
+            # Else fsspec asks web servers for ranges, whether they send them or not.
+            streamed = {"block_size": 0} if _is_on_the_web(path) else {}
+            return io.BufferedReader(_Stream(fs.open(path, "rb", **streamed)), _STREAM_BYTES)
         except (OSError, InputError):
             raise
         except Exception as error:  # a file system raises whatever its library does
@@ -209,6 +212,10 @@ def _url_of(found: str, path: str, pattern: str) -> str:
     return "::".join((*links[:here], before + found, *links[here + 1 :]))
 
 
+def _is_on_the_web(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
 def _version(info: dict[str, Any]) -> tuple[str, str] | None:
     for key in _VERSIONS:
         if info.get(key):
@@ -219,7 +226,7 @@ def _version(info: dict[str, Any]) -> tuple[str, str] | None:
 def _sends_parts(fs: Any, path: str, info: dict[str, Any]) -> bool:
     if info.get("size") is None or info.get("partial") is False:
         return False
-    if not path.startswith(("http://", "https://")):
+    if not _is_on_the_web(path):
         return True
     # A web server need not say whether it does, and for a small file it is not worth asking.
     if info["size"] < _WORTH_ASKING_BYTES:

@@ -12,8 +12,12 @@ import json
 import lzma
 import os
 import pickle
+import re
+import struct
 import threading
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import lz4.frame
 import pytest
@@ -240,6 +244,14 @@ def test_compressed_files_may_have_many_members(tmp_path, suffix):
     assert read(TextFiles(path, records=whole_file)) == [(str(path), b"".join(members))]
 
 
+@pytest.mark.parametrize("suffix", ["zst", "lz4"])
+def test_frames_to_skip_are_skipped(tmp_path, suffix):
+    skip = struct.pack("<II", 0x184D2A50, 3) + b"abc"
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(skip + COMPRESS[suffix](b"one\n") + skip + COMPRESS[suffix](b"two\n") + skip)
+    assert read(TextFiles(path)) == ["one", "two"]
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("keep", [-1, -30_000, 3])
 def test_a_compressed_file_that_is_cut_off_is_an_error_that_names_it(tmp_path, suffix, keep):
@@ -324,6 +336,31 @@ def test_a_map_function_opens_the_locators_that_it_is_given(tmp_path, standing_c
     job.data = [Split(TextFiles(path)) for path in paths]
     job.map = each(lambda line: [(line, 1)])
     assert job.run(standing_cluster.uri) == expected
+
+
+def test_the_readme_reads_every_kind_of_file(tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [snippet] = re.findall(r"^```python\n(import csv\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    contents = {
+        "logs/x/a.gz": gzip.compress(b"one\n"), "bucket/logs/b.zst": zstandard.compress(b"two\n"),
+        "books.jsonl": b"[1]\n", "samples.bin": b"x" * 200, "images/a.png": b"png", "a.csv": b"1,2\n",
+        "bucket/a.gz": gzip.compress(b"three\n"), "bucket/b.gz": gzip.compress(b"four\n"),
+    }  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    names: dict[str, Any] = {}
+    exec(snippet.replace("s3://bucket", f"local://{tmp_path}/bucket"), names)
+
+    assert list(names["logs"]) == ["one", "two"]
+    assert list(names["books"]) == [[1]]
+    assert list(names["samples"]) == [b"x" * 100] * 2
+    assert list(names["images"]) == [("images/a.png", b"png")]
+    assert list(names["rows"]) == [["1", "2"]]
+    names["job"].reduce = collect
+    names["job"].reduce_tasks = 1
+    assert names["job"].run_sequential() == [[(5, [1]), (4, [1])]]
 
 
 def test_planned_splits_survive_pickling(tmp_path):

@@ -309,7 +309,15 @@ def sparse(path, size):
 
 @pytest.mark.parametrize(
     ("size", "splits"),
-    [(0, 0), (100, 1), (600 << 10, 2), (10 << 20, 8), (80 << 20, 10), (801 << 20, 101)],
+    [
+        (0, 0),
+        (100, 1),
+        (600 << 10, 2),
+        (10 << 20, 8),
+        (80 << 20, 10),
+        (801 << 20, 101),
+        (20 << 30, 1000),
+    ],
 )
 def test_the_default_m_follows_from_the_bytes(tmp_path, size, splits):
     sparse(tmp_path / "big", size)

@@ -38,12 +38,14 @@ class Web:
 
     Attributes:
         files: The content of each path. ranges: Whether it sends parts. sizes: Whether it tells
-            how long a file is. requests: (method, path, Range header or None) of each request.
+            how long a file is. breaks_off: Whether it sends half of what it promised.
+        requests: (method, path, Range header or None) of each request.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.ranges = self.sizes = True
+        self.breaks_off = False
         self.requests: list[tuple[str, str, str | None]] = []
         web = self
 
@@ -68,7 +70,7 @@ class Web:
                 self.send_header("ETag", etag)
                 self.end_headers()
                 if self.command == "GET":
-                    self.wfile.write(content)
+                    self.wfile.write(content[: len(content) // 2] if web.breaks_off else content)
 
             do_HEAD = do_GET  # noqa: N815
 
@@ -114,9 +116,10 @@ def test_a_file_of_a_web_server_is_cut_and_read_in_parts(web: Web) -> None:
 @pytest.mark.parametrize("sizes", [True, False])
 def test_a_web_server_that_sends_no_parts_is_read_as_a_whole(web: Web, sizes: bool) -> None:
     web.ranges, web.sizes = False, sizes
+    web.files["/a.txt"] = CONTENT * 100  # more than fsspec reads ahead
     splits = TextFiles(f"{web.url}/a.txt").plan(4)
     assert sum(len(split.ranges) for split in splits) == 1
-    assert [line for split in splits for line in split.records()] == LINES
+    assert [line for split in splits for line in split.records()] == LINES * 100
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -167,6 +170,17 @@ def test_a_url_where_nothing_is_or_nobody_answers_is_an_error_that_names_it(web:
         list(splits[0].records())
     with pytest.raises(InputError, match=r"nobody\.txt: "):
         TextFiles("http://127.0.0.1:1/nobody.txt").plan()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_connection_that_breaks_off_is_an_error_and_no_end_of_the_file(
+    web: Web, ranges: bool
+) -> None:
+    web.ranges = ranges
+    [split] = TextFiles(f"{web.url}/a.txt").plan(1)
+    web.breaks_off = True
+    with pytest.raises(InputError, match=r"a\.txt: cannot be read: "):
+        list(split.records())
 
 
 def test_the_workers_open_a_url_themselves(web: Web) -> None:
