@@ -204,7 +204,7 @@ def _unsorted(records: Iterator[Record], runs: Runs) -> Iterator[Group]:
             yield position, key, iter(values)
         elif held:
             _, position, key, _ = held[0]
-            if any([other[2] != key for other in held]):
+            if any(other[2] != key for other in held):
                 yield from _apart(iter(held), runs)
             else:
                 yield position, key, chain.from_iterable(map(_payload, held))

@@ -14,8 +14,8 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
-from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.filesplit import FileSplit
+from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,

@@ -1,5 +1,4 @@
 import gc
-import math
 import sys
 from collections import defaultdict
 from itertools import groupby
@@ -214,7 +213,7 @@ def test_what_is_no_pair_or_no_key_is_told_within_an_allowance(folder, reduce):
 def test_keys_and_values_that_cannot_be_compared_are_named_by_type(folder, memory):
     with allowed(Allowance(memory, lambda: folder)):
         for pairs in ([(1, 1), ("a", 1)] * 300, [(1, 1)] * 300 + [("a", 1)] * 300):
-            with pytest.raises(InvalidPairsError, match="(?=.*'int')(?=.*'str')"):
+            with pytest.raises(InvalidPairsError, match=r"(?=.*'int')(?=.*'str')"):
                 by_key(listed, sort=True)(pairs)
         with pytest.raises(RecordFailedError) as caught:
             by_key(listed, sort_values=True)([("k", 1), ("k", "a")] * 300)
