@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
+from mapreduce.feeder import Feeder, Planned
 from mapreduce.plan import MAP, Order, Plan
 from mapreduce.splits import PlannedSplit
 from tuplespace.pickles import dump, dump_data, load
@@ -44,8 +46,8 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        map_done, map_total, reduce_done, reduce_total: Tasks. attempts_failed: Attempts that did
-            not end well. notice: Why nothing may be happening; empty if all is well.
+        map_done, map_total, reduce_done, reduce_total: Tasks; of a stream that is still being read,
+            the maps known so far. attempts_failed: Attempts that did not end well. notice: Why nothing may be happening; empty if all is well.
     """
 
     map_done: int = 0
@@ -81,14 +83,21 @@ class JobRun:
     """
 
     def __init__(
-        self, id: str, engine: Callable[[], Engine], splits: Sequence[PlannedSplit], work: Work,
-        plan: Plan, description: dict[str, Any],
+        self, id: str, engine: Callable[[], Engine], plan: Planned | Callable[[], Planned],
     ) -> None:  # fmt: skip
         self.id = id
         self.report = Report()
         self.counters: Counter[str] = Counter()
-        self._splits, self._work, self._plan = splits, work, plan
-        self._description = description
+        self._splits: Sequence[PlannedSplit] = ()
+        self._plan = Plan(0, 0, more_maps=True)
+        #: Guards the plan, which the feeder of a stream changes too.
+        self._lock = threading.Condition()
+        self._aims = Aims()
+        self._feeder: Feeder | None = None
+        if isinstance(plan, Planned):
+            self._begin(plan)
+        else:
+            self._feeder = Feeder(id, plan, self._lock)
         self._notice = ""
         self._values: list[Any] = []
         self._error: BaseException | None = None
@@ -100,6 +109,10 @@ class JobRun:
             target=self._run, args=(engine,), name=f"driver-{id}", daemon=True
         )
         self._thread.start()
+
+    def _begin(self, planned: Planned) -> None:
+        self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
+        self._description = planned.description
 
     # -- for the user
 
@@ -124,6 +137,7 @@ class JobRun:
             JobFailedError: It failed. JobCancelledError: It was cancelled.
             NoWorkersError: No worker can serve it.
             TupleSpaceError: The space was lost.
+            Exception: What the iterable that is the job's data raised, as it is.
         """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s; it goes on")
@@ -152,15 +166,24 @@ class JobRun:
         try:
             engine = make_engine()
             try:
+                if self._feeder is not None:
+                    self._begin(self._read_head(self._feeder, engine))
                 engine.open(self.id, self._description)
                 self._drive(engine)
             finally:
+                if self._feeder is not None:
+                    self._feeder.stop()
                 engine.close()
         except BaseException as error:  # noqa: BLE001  # it is raised in whoever asks for the result
             self._error = error
         finally:
             self.report.seconds = time.monotonic() - self._started
             self._ended.set()
+
+    def _read_head(self, feeder: Feeder, engine: Engine) -> Planned:
+        while (planned := feeder.planned(_POLL_SECONDS)) is None:
+            self._look_around(engine)
+        return planned
 
     def _drive(self, engine: Engine) -> None:
         functions = {
@@ -176,12 +199,17 @@ class JobRun:
             argument, affinity = self._argument(order, home)
             if self._cancelled.is_set():
                 raise self._cancellation()
-            return Task(
+            task = Task(
                 self.id, order.phase, order.number, this_runtime(), affinity, order.attempt,
                 functions[order.phase],
                 engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
             )  # fmt: skip
+            if affinity != ANYWHERE:
+                self._aims.add(task, self._splits[order.number].wait, time.monotonic())
+            return task
 
+        if self._feeder is not None:
+            self._feeder.begin(engine, task_of)
         engine.write(map(task_of, self._plan.start()))
         while True:
             while not self._plan.done:
@@ -191,13 +219,16 @@ class JobRun:
             if not lost:
                 return
             for outcome in lost:
-                engine.write(map(task_of, self._plan.revoke(outcome)))
+                with self._lock:
+                    orders = self._plan.revoke(outcome)
+                engine.write(map(task_of, orders))
 
     def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
         if order.phase == MAP:
             split = self._splits[order.number].at_home(home)
             try:
-                return dump(split), split.affinity or ANYWHERE
+                aimed = split.affinity and split.wait > 0 and not self._aims.is_lifted(order.number)
+                return dump(split), split.affinity if split.affinity and aimed else ANYWHERE
             except Exception as error:
                 raise InvalidJobError(
                     f"split {order.number} cannot be pickled ({split.describe()}): {error}"
@@ -205,16 +236,31 @@ class JobRun:
         return dump_data(order.sources), ANYWHERE
 
     def _next_outcomes(self, engine: Engine) -> list[Outcome]:
-        outcomes = engine.outcomes(_POLL_SECONDS)
-        if self._cancelled.is_set():
-            raise self._cancellation()
+        until_look = self._aims.seconds_left(time.monotonic())
+        outcomes = engine.outcomes(min(_POLL_SECONDS, until_look))
         if outcomes:
             self._notice = ""
             self._noticed_at = time.monotonic() + _NOTICE_SECONDS
-        elif time.monotonic() >= self._noticed_at:
-            self._noticed_at = time.monotonic() + _NOTICE_SECONDS
-            self._look_for_workers(engine)
+        self._look_around(engine)
         return outcomes
+
+    def _look_around(self, engine: Engine) -> None:
+        """Do what is to be done now and then, whether or not something has ended."""
+        if self._cancelled.is_set():
+            raise self._cancellation()
+        if self._feeder is not None:
+            self._feeder.check()
+        now = time.monotonic()
+        if now >= self._noticed_at:
+            self._noticed_at = now + _NOTICE_SECONDS
+            self._look_for_workers(engine)
+        if self._aims.seconds_left(now) <= 0:
+            for task in self._aims.look(now, engine.places()):
+                if engine.lift(task):
+                    logger.info("map %s does not wait for %s any more", task.number, task.affinity)
+                    self._aims.lifted(task)
+                else:
+                    self._aims.missed(task, now)
 
     def _cancellation(self) -> JobCancelledError:
         return JobCancelledError(f"job {self.id} was cancelled")
@@ -223,7 +269,8 @@ class JobRun:
         """Say why nothing happens, if it is for want of workers."""
         wanted, runtimes = this_runtime(), engine.runtimes()
         if wanted in runtimes:
-            self._notice = ""
+            place = self._aims.without_worker(engine.places()) if self._aims else ""
+            self._notice = f"a split waits for {place!r}, where no worker is" if place else ""
         elif runtimes:
             raise NoWorkersError(
                 f"no worker can run this job: it needs {wanted}, as this driver is, and the "
@@ -246,7 +293,11 @@ class JobRun:
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
-        orders = self._plan.decide(outcome, output)
+        with self._lock:
+            orders = self._plan.decide(outcome, output)
+            self._lock.notify_all()
+        if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
+            self._aims.settle(outcome.number)
         if self._plan.failure is not None:
             raise _job_failed(self._plan.failure)
         return orders

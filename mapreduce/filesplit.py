@@ -20,7 +20,7 @@ class FileSplit:
     """The records of some ranges of files, one range after the other.
 
     Attributes:
-        ranges: Them. reader: What finds the records. affinity: See `Split`.
+        ranges: Them. reader: What finds the records. affinity, wait: See `Split`.
         home: A block server of the driver's host that hands out the files; empty: none does.
     """
 
@@ -28,6 +28,7 @@ class FileSplit:
     reader: Reader
     affinity: str | None = None
     home: str = ""
+    wait: float = 0.0
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
+from mapreduce.feeder import Planned
 from mapreduce.filesplit import FileSplit
 from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
@@ -28,9 +30,12 @@ from mapreduce.splits import (
     GivenSplit,
     PlannedSplit,
     RecordSplit,
+    Split,
+    check_map_tasks,
     default_reduce_tasks,
     plan_splits,
 )
+from mapreduce.stream import Data, read_head, reduce_tasks_of_stream, splits_of_head
 from mapreduce.textfiles import TextFiles
 from mapreduce.work import MapWork, ReduceWork
 from tuplespace.client import RemoteSpace
@@ -40,6 +45,8 @@ from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed
 from workers.sizes import parse_size
 
+Functions = tuple[MapFunction, ReduceFunction]
+
 _LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "output")
 
 
@@ -47,7 +54,12 @@ class MapReduceJob:
     """A MapReduce job: data, functions, and how finely to divide it.
 
     Attributes:
-        data: A list, an iterable, or `TextFiles`; elements that are `Split` s are the splits.
+        data: A list, an iterable, or `TextFiles`; elements that are `Split` s are the splits. What is
+            no list, tuple, range or mapping (a generator, say) is read while the job runs, in a
+            thread of its own, with bounded memory. If it is no longer than 10,000 records and
+            1 MiB, pickled, it is as good as a list; else its splits are of 2 MiB each, in files in
+            this host's temporary folder until the job ends, because a map may have to run again.
+            With `map_tasks` given, all of it is read before the first map begins.
         map: Gets one split's records, to go through once; returns pairs or a mapping.
         reduce: Gets one partition's pairs, to go through once; its return value is the result.
         combine: Gets one map task's pairs before they are partitioned; returns pairs. None: none.
@@ -92,6 +104,7 @@ class MapReduceJob:
         self.retries = retries
         self.memory = memory
         self.modules = modules
+        self._read_before = Data()
 
     def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
         """Run the job and return the list of R reduce results; blocks until it has ended.
@@ -120,12 +133,16 @@ class MapReduceJob:
         Raises:
             InvalidJobError, InputError: As `run`.
         """
-        splits, reduce_tasks = self._plan()
-        map_function, reduce_function = self._functions()
-        plan = Plan(len(splits), reduce_tasks, self.retries)
-        work = self._pack(splits, map_function, reduce_function, reduce_tasks)
-        description = {"maps": len(splits), "reduces": reduce_tasks}
-        return JobRun(secrets.token_hex(6), _engine(space), splits, work, plan, description)
+        functions, engine = self._functions(), _engine(space)
+        iterator = self._open()
+        if iterator is None:
+            splits = plan_splits(self.data, self.map_tasks)
+            plan: Any = self._planned(splits, functions)
+        else:
+            # What cannot be pickled is refused before the first record is read.
+            self._pack([], functions, self.reduce_tasks or 1)
+            plan = partial(self._read, iterator, functions)
+        return JobRun(secrets.token_hex(6), engine, plan)
 
     def run_sequential(self) -> list[Any]:
         """Run the job in this process, one task after the other: for tests and debuggers.
@@ -133,24 +150,54 @@ class MapReduceJob:
         Raises:
             InvalidJobError, InputError: As `run`. RecordFailedError: A user's function raised.
         """
-        splits, reduce_tasks = self._plan()
         map_function, reduce_function = self._functions()
+        iterator = self._open()
+        splits: Iterable[PlannedSplit]
+        if iterator is None:
+            splits = planned = plan_splits(self.data, self.map_tasks)
+            reduce_tasks = self.reduce_tasks or default_reduce_tasks(planned)
+        else:
+            head = read_head(iterator)
+            splits = splits_of_head(head, self.map_tasks)
+            reduce_tasks = self.reduce_tasks or reduce_tasks_of_stream(head, self.map_tasks)
         return run_sequential(
             splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
             partition=self.partition, reduce_tasks=reduce_tasks,
         )  # fmt: skip
 
-    def _plan(self) -> tuple[list[PlannedSplit], int]:
+    def _open(self) -> Iterator[Any] | None:
+        """Check what of the data and numbers can be checked; return what is to be read lazily."""
         if self.data is None:
             raise InvalidJobError("the job has no data; set job.data")
-        splits = plan_splits(self.data, self.map_tasks)
-        if self.reduce_tasks is None:
-            return splits, default_reduce_tasks(splits)
-        if type(self.reduce_tasks) is not int or self.reduce_tasks < 1:
-            raise InvalidJobError(f"reduce_tasks (R) is an int >= 1, not {self.reduce_tasks!r}")
-        return splits, self.reduce_tasks
+        check_map_tasks(self.map_tasks)
+        R = self.reduce_tasks  # noqa: N806
+        if R is not None and (type(R) is not int or R < 1):
+            raise InvalidJobError(f"reduce_tasks (R) is an int >= 1, not {R!r}")
+        return self._read_before.open(self.data)
 
-    def _functions(self) -> tuple[MapFunction, ReduceFunction]:
+    def _planned(self, splits: list[PlannedSplit], functions: Functions) -> Planned:
+        reduce_tasks = self.reduce_tasks or default_reduce_tasks(splits)
+        description: dict[str, Any] = {"maps": len(splits), "reduces": reduce_tasks}
+        if any(split.affinity for split in splits):
+            description["affinity"] = True
+        records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
+        work = self._pack(records, functions, reduce_tasks, splits)
+        return Planned(splits, work, Plan(len(splits), reduce_tasks, self.retries), description)
+
+    def _read(self, iterator: Iterator[Any], functions: Functions) -> Planned:
+        """Read the head of the data and plan the job."""
+        head = read_head(iterator)
+        if head.ended:
+            return self._planned(plan_splits(head.records, self.map_tasks), functions)
+        reduce_tasks = self.reduce_tasks or reduce_tasks_of_stream(head, self.map_tasks)
+        description: dict[str, Any] = {"maps": self.map_tasks or 0, "reduces": reduce_tasks}
+        if any(isinstance(record, Split) for record in head.records):
+            description["affinity"] = True  # those of the others are not known yet
+        work = self._pack(head.records, functions, reduce_tasks, head.records)
+        plan = Plan(0, reduce_tasks, self.retries, more_maps=True)
+        return Planned([], work, plan, description, head.rest, self.map_tasks)
+
+    def _functions(self) -> Functions:
         if self.map is None or self.reduce is None:
             missing = "map" if self.map is None else "reduce"
             raise InvalidJobError(f"the job has no {missing} function; set job.{missing}")
@@ -173,9 +220,10 @@ class MapReduceJob:
             raise InvalidJobError(f"job.memory: {error}") from None
 
     def _pack(
-        self, splits: list[PlannedSplit], map_function: MapFunction,
-        reduce_function: ReduceFunction, reduce_tasks: int,
+        self, records: Iterable[Any], functions: Functions, reduce_tasks: int,
+        splits: Iterable[Any] = (),
     ) -> Work:  # fmt: skip
+        map_function, reduce_function = functions
         memory, merged = self._memory(), same_reduction(self.combine, reduce_function)
         map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks, memory)
         reduce_work = ReduceWork(reduce_function, merged, memory)
@@ -183,7 +231,7 @@ class MapReduceJob:
             pickled = dump(map_work), dump(reduce_work)
         except Exception as error:
             raise InvalidJobError(self._what_cannot_be_pickled(error)) from error
-        modules = [*self.modules, *_modules_of_records(splits)]
+        modules = [*self.modules, *_modules_of_records(records)]
         bundle = collect_modules(b"".join((*pickled, _pickled_readers(splits))), modules)
         return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
 
@@ -200,16 +248,15 @@ class MapReduceJob:
         return f"the job's functions cannot be sent to a worker: {error}"
 
 
-def _modules_of_records(splits: list[PlannedSplit]) -> set[str]:
+def _modules_of_records(records: Iterable[Any]) -> set[str]:
     """Return the user's own modules that define the types of the first records."""
-    records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
     names = {type(record).__module__ for record in islice(records, 100)}
     return {name for name in names - {"__main__"} if not is_installed(name)}
 
 
-def _pickled_readers(splits: list[PlannedSplit]) -> bytes:
+def _pickled_readers(splits: Iterable[Any]) -> bytes:
     """Return what may name modules of the user's, beside the functions: the readers of records."""
-    holders = (split.data if isinstance(split, GivenSplit) else split for split in splits)
+    holders = (split.data if isinstance(split, (GivenSplit, Split)) else split for split in splits)
     held = (FileSplit, TextFiles)
     readers = {id(each.reader): each.reader for each in holders if isinstance(each, held)}
     try:

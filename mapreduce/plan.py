@@ -15,6 +15,9 @@
 What if a host dies after its maps are done? The first reduce to miss their blocks says which;
 just those maps run again, and the reduces that need them wait. A map that then gives other
 blocks than before was not deterministic: every reduce that read the old ones runs again.
+
+Of a stream nobody knows how many maps there will be: `add_map` adds one, no reduce begins before
+`no_more_maps`, and all else is the same.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ class Plan:
 
     Args:
         map_tasks: M. reduce_tasks: R. retries: How often a task that raised is tried again.
+        more_maps: Whether others may come, see `add_map`.
 
     Attributes:
         outputs: For each map its output, None until it has one.
@@ -63,7 +67,9 @@ class Plan:
         failed_attempts: How many attempts did not end OK.
     """
 
-    def __init__(self, map_tasks: int, reduce_tasks: int, retries: int = 1) -> None:
+    def __init__(
+        self, map_tasks: int, reduce_tasks: int, retries: int = 1, *, more_maps: bool = False
+    ) -> None:
         self.outputs: list[MapOutput | None] = [None] * map_tasks
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
@@ -81,7 +87,9 @@ class Plan:
         self._issued = [0] * reduce_tasks
         self._voided: dict[int, MapOutput] = {}
         self._waiting = set(range(reduce_tasks))
-        self._maps_to_do = map_tasks
+        #: How many maps that there are have no output.
+        self.maps_to_do = map_tasks
+        self._more_maps = more_maps
 
     @property
     def done(self) -> bool:
@@ -93,6 +101,19 @@ class Plan:
         if not self.outputs:
             return self._reduces()
         return [self._order(MAP, number) for number in range(len(self.outputs))]
+
+    def add_map(self) -> Order:
+        """Take in one more map and return its first attempt."""
+        assert self._more_maps
+        self.outputs.append(None)
+        self._output_since.append(0)
+        self.maps_to_do += 1
+        return self._order(MAP, len(self.outputs) - 1)
+
+    def no_more_maps(self) -> list[Order]:
+        """Take in that these were all; return the reduces, if all maps are done."""
+        self._more_maps = False
+        return self._reduces() if self.failure is None else []
 
     def decide(self, outcome: Outcome, output: MapOutput | None = None) -> list[Order]:
         """Take in one outcome and return the tasks to write now.
@@ -149,7 +170,7 @@ class Plan:
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:
         self.outputs[number] = output
-        self._maps_to_do -= 1
+        self.maps_to_do -= 1
         self._output_since[number] = self._orders
         old = self._voided.pop(number, None)
         if old is not None:
@@ -178,7 +199,7 @@ class Plan:
                     return []
                 self._voided[number] = output
                 self.outputs[number] = None
-                self._maps_to_do += 1
+                self.maps_to_do += 1
                 self._oldest_valid[MAP, number] = self._attempts[MAP, number]
                 orders.append(self._order(MAP, number))
         return orders or self._reduces()
@@ -186,7 +207,7 @@ class Plan:
     def _reduces(self, numbers: list[int] | None = None) -> list[Order]:
         """Return the reduces that wait, if all maps are done."""
         self._waiting.update(numbers or ())
-        if self._maps_to_do:
+        if self.maps_to_do or self._more_maps:
             return []
         outputs = [output for output in self.outputs if output is not None]
         # The largest first, so that the last to end is a small one.

@@ -6,7 +6,7 @@ breakpoint in a map function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from mapreduce.partition import Partitioner, hash_partition
@@ -23,7 +23,7 @@ from mapreduce.splits import PlannedSplit
 
 def run_sequential(
     *,
-    splits: Sequence[PlannedSplit],
+    splits: Iterable[PlannedSplit],
     map: MapFunction,
     reduce: ReduceFunction,
     combine: CombineFunction | None = None,

@@ -6,24 +6,33 @@ on the same data has the same splits wherever it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.filesplit import OpenAt
 from mapreduce.textfiles import TextFiles
 
 __all__ = [
+    "FALLBACK_SECONDS",
+    "MIXED",
     "GivenSplit",
+    "InMemory",
     "PlannedSplit",
     "RecordSplit",
     "Split",
     "TextFiles",
+    "check_map_tasks",
+    "cuts",
     "default_reduce_tasks",
     "plan_splits",
 ]
+
+#: How long a split waits for the worker or host it is aimed at, unless the user says.
+FALLBACK_SECONDS: Final = 10.0
+MIXED: Final = "data mixes Split objects with records: make all of them Split"
 
 _DEFAULT_MAP_TASKS = 16
 _DEFAULT_REDUCE_TASKS = 8
@@ -36,11 +45,29 @@ class Split:
     Attributes:
         data: What the map function gets: a list of records, or anything that can be pickled and
             from which it finds its records, such as a path or a URL.
-        affinity: The host (or agent) that should run it, because the data lies there.
+        affinity: The name of the host or worker that should run it, because the data lies there.
+        wait: Seconds that it waits for that one; then any worker may run it. If no such worker
+            has registered, it goes to any after 1.5 s already. ``math.inf``: it waits for ever,
+            worker or not.
+
+    Raises:
+        InvalidJobError: The affinity is no str, or the wait no number from 0 on.
     """
 
     data: Any
     affinity: str | None = None
+    wait: float = FALLBACK_SECONDS
+
+    def __post_init__(self) -> None:
+        affinity: Any = self.affinity  # whatever the user gave
+        wait: Any = self.wait
+        if not isinstance(affinity, str | None):
+            raise InvalidJobError(
+                f"affinity is the name of a host or worker, a str, not {shorten(affinity)}"
+            )
+        is_number = isinstance(wait, (int, float)) and not isinstance(wait, bool)
+        if not is_number or not wait >= 0:
+            raise InvalidJobError(f"wait is seconds, a number from 0 on, not {shorten(wait)}")
 
 
 class PlannedSplit(Protocol):
@@ -49,6 +76,10 @@ class PlannedSplit(Protocol):
     @property
     def affinity(self) -> str | None:
         """Where the task should run, if that matters."""
+
+    @property
+    def wait(self) -> float:
+        """See `Split`."""
 
     @property
     def size(self) -> int:
@@ -75,10 +106,13 @@ class PlannedSplit(Protocol):
         """Say where the record with this 0-based position came from. May be slow."""
 
 
-class _InMemory:
+class InMemory:
     """A split that reads no files."""
 
-    files: tuple[str, ...] = ()
+    @property
+    def files(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def at_home(self, uri: str) -> Any:
         """Return the same split."""
@@ -86,12 +120,13 @@ class _InMemory:
 
 
 @dataclass(frozen=True)
-class RecordSplit(_InMemory):
+class RecordSplit(InMemory):
     """A run of the records of the data, the first of them being number ``first``."""
 
     data: Sequence[Any]
     first: int
     affinity: str | None = None
+    wait: float = FALLBACK_SECONDS
 
     @property
     def size(self) -> int:
@@ -114,12 +149,18 @@ class RecordSplit(_InMemory):
 
 
 @dataclass(frozen=True)
-class GivenSplit(_InMemory):
+class GivenSplit(InMemory):
     """A split made by the user, number ``number`` of the data."""
 
     data: Any
     number: int
     affinity: str | None = None
+    wait: float = FALLBACK_SECONDS
+
+    @classmethod
+    def of(cls, split: Split, number: int) -> GivenSplit:
+        """Return what becomes of the user's split."""
+        return cls(split.data, number, split.affinity, split.wait)
 
     @property
     def size(self) -> int:
@@ -144,8 +185,9 @@ def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
     """Make the splits of a job.
 
     Args:
-        data: A sequence, a mapping (its items), any other iterable (used up at once),
-            ``TextFiles``, or a list of ``Split``.
+        data: A sequence, a mapping (its items), any other iterable (used up at once; see
+            ``stream`` for those that are read while the job runs), ``TextFiles``, or a list of
+            ``Split``.
         map_tasks: M. It is kept, even if that makes empty splits. By default at most 16 splits,
             none of them empty, or what ``TextFiles.plan`` says.
 
@@ -153,9 +195,7 @@ def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
         InvalidJobError: The data is nothing of these, or M is no int from 1 on.
         InputError: A path or pattern of ``TextFiles`` matches no file.
     """
-    if map_tasks is not None and (type(map_tasks) is not int or map_tasks < 1):
-        msg = f"map_tasks must be an int of at least 1, got {shorten(map_tasks)}"
-        raise InvalidJobError(msg)
+    check_map_tasks(map_tasks)
     if isinstance(data, TextFiles):
         return [*data.plan(map_tasks)]
     if isinstance(data, Split):
@@ -168,6 +208,17 @@ def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
     return _chunks(
         records, min(len(records), _DEFAULT_MAP_TASKS) if map_tasks is None else map_tasks
     )
+
+
+def check_map_tasks(map_tasks: Any) -> None:
+    """Refuse what is no M: neither None nor an int from 1 on.
+
+    Raises:
+        InvalidJobError: It is not.
+    """
+    if map_tasks is not None and (type(map_tasks) is not int or map_tasks < 1):
+        msg = f"map_tasks must be an int of at least 1, got {shorten(map_tasks)}"
+        raise InvalidJobError(msg)
 
 
 def default_reduce_tasks(splits: Sequence[PlannedSplit]) -> int:
@@ -194,14 +245,18 @@ def _as_sequence(data: Any) -> Sequence[Any]:
 
 def _given(records: Sequence[Any], kinds: set[type], map_tasks: int | None) -> list[PlannedSplit]:
     if len(kinds) > 1:
-        raise InvalidJobError("data mixes Split objects with records: make all of them Split")
+        raise InvalidJobError(MIXED)
     if map_tasks not in (None, len(records)):
         msg = f"data is {len(records)} Split objects, so map_tasks cannot be {map_tasks}"
         raise InvalidJobError(msg)
-    return [GivenSplit(split.data, number, split.affinity) for number, split in enumerate(records)]
+    return [GivenSplit.of(split, number) for number, split in enumerate(records)]
 
 
 def _chunks(records: Sequence[Any], parts: int) -> list[PlannedSplit]:
     """Cut the records into runs whose lengths differ by at most one."""
-    cuts = [len(records) * number // parts for number in range(parts + 1)] if parts else [0]
-    return [RecordSplit(records[low:high], low) for low, high in pairwise(cuts)]
+    return [RecordSplit(records[low:high], low) for low, high in cuts(len(records), parts)]
+
+
+def cuts(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    """Yield for each part the numbers of its first record and of the next part's."""
+    return pairwise([count * number // parts for number in range(parts + 1)] if parts else [0])

@@ -18,6 +18,7 @@ from mapreduce.phases import (
 )
 from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
 from mapreduce.splits import PlannedSplit
+from mapreduce.stream import SentSplit
 from workers.task import Task
 from workers.workplace import Workplace
 
@@ -37,6 +38,8 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
+        if isinstance(split, SentSplit):
+            split = split.fetched(workplace.receive)
         distant_before = workplace.distant_bytes()
         batches = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at

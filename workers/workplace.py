@@ -68,9 +68,9 @@ class Workplace:
         """Return a value as a parcel: pickled, in a block of its own if it is big."""
         return self.send_bytes(job, name, dump_data(value))
 
-    def send_bytes(self, job: str, name: str, data: bytes) -> Parcel:
-        """Return bytes as a parcel, in a block of its own if they are big."""
-        if len(data) <= INLINE_BYTES:
+    def send_bytes(self, job: str, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
+        """Return bytes as a parcel, in a block of its own if they are more than `inline`."""
+        if len(data) <= inline:
             return Parcel(data)
         with self.block_file(job, name) as file:
             frame = file.write(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
-from workers.task import Outcome, Parcel, Task
+from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
 
 class Engine(Protocol):
@@ -18,8 +18,11 @@ class Engine(Protocol):
             TupleSpaceError: It cannot be begun.
         """
 
-    def send(self, name: str, data: bytes) -> Parcel:
-        """Return bytes as something that a task can carry."""
+    def send(self, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
+        """Return bytes as something that a task can carry; for any thread.
+
+        It takes no memory here if they are more than `inline`, and can be had until `close`.
+        """
 
     def share(self, paths: Collection[str]) -> str:
         """Let workers of other hosts read these files of this host.
@@ -29,7 +32,14 @@ class Engine(Protocol):
         """
 
     def write(self, tasks: Iterable[Task]) -> None:
-        """Have these tasks run."""
+        """Have these tasks run; for any thread. After `close` it does nothing."""
+
+    def lift(self, task: Task) -> bool:
+        """Let a task that waits for the worker or host it is aimed at run anywhere.
+
+        Returns:
+            Whether it did wait; else it runs or has been run, or cannot be written now.
+        """
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """Return the outcomes there are, waiting up to `timeout` seconds for the first."""
@@ -43,6 +53,9 @@ class Engine(Protocol):
 
     def runtimes(self) -> set[str]:
         """Return the runtimes of the workers there are."""
+
+    def places(self) -> set[str]:
+        """Return the names of the workers there are and of their hosts: what a task can be aimed at."""
 
     def close(self) -> None:
         """End the job: whatever is left of its tasks and blocks goes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -13,7 +14,7 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
 from workers.blocks import BlockServer, occupy, work_folder
-from workers.task import Outcome, Parcel, Task
+from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
 #: How long a job outlives a driver that is gone, and how often a live one says it is there.
@@ -44,7 +45,9 @@ class SpaceEngine:
         self._server: BlockServer | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
-        self._early: list[Outcome] = []
+        self._early: deque[Outcome] = deque()
+        # Two threads write the tasks of a stream; the end waits for both.
+        self._writing, self._serving = threading.Lock(), threading.Lock()
         self._handle: Handle | None = None
         self._closing = threading.Event()
 
@@ -65,17 +68,18 @@ class SpaceEngine:
             with suppress(errors.TupleSpaceError):
                 self._handle.renew(JOB_LEASE)
 
-    def send(self, name: str, data: bytes) -> Parcel:
+    def send(self, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
         """See `Engine.send`."""
-        parcel = self._workplace.send_bytes(self._job, name, data)
+        parcel = self._workplace.send_bytes(self._job, name, data, inline)
         if parcel.location is None:
             return parcel
         return parcel._replace(location=parcel.location._replace(uri=self._serve().uri))
 
     def _serve(self) -> BlockServer:
-        if self._server is None:
-            self._server = BlockServer(self._root, self._key, self.space.local_address)
-        return self._server
+        with self._serving:
+            if self._server is None:
+                self._server = BlockServer(self._root, self._key, self.space.local_address)
+            return self._server
 
     def share(self, paths: Collection[str]) -> str:
         """See `Engine.share`."""
@@ -86,16 +90,17 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        batch: list[Any] = []
-        size = 0
-        for task in tasks:
-            value = task.to_tuple(self._key)
-            batch.append(value)
-            size += len(value[-1])
-            if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
-                self._write(batch)
-                batch, size = [], 0
-        self._write(batch)
+        with self._writing:
+            batch: list[Any] = []
+            size = 0
+            for task in tasks:
+                value = task.to_tuple(self._key)
+                batch.append(value)
+                size += len(value[-1])
+                if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
+                    self._write(batch)
+                    batch, size = [], 0
+            self._write(batch)
 
     def _write(self, batch: list[Any]) -> None:
         """Write tasks. While the space is full take outcomes in: they may be what fills it."""
@@ -112,7 +117,7 @@ class SpaceEngine:
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
-        early, self._early = self._early, []
+        early = [self._early.popleft() for _ in range(len(self._early))]
         return early or self._take_outcomes(timeout)
 
     def _take_outcomes(self, timeout: float) -> list[Outcome]:
@@ -127,9 +132,23 @@ class SpaceEngine:
         """See `Engine.receive`."""
         return self._workplace.receive(parcel)
 
+    def lift(self, task: Task) -> bool:
+        """See `Engine.lift`."""
+        aimed = ("task", task.job, task.phase, task.number, None, task.affinity, None)
+        try:
+            self.space.swap(aimed, task._replace(affinity=ANYWHERE).to_tuple(self._key))
+        except (errors.MatchTimeoutError, errors.SpaceFullError):
+            return False
+        return True
+
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""
         return {value[3] for value in self.space.read_all(("worker", *[None] * 4))}
+
+    def places(self) -> set[str]:
+        """See `Engine.places`."""
+        workers = self.space.read_all(("worker", *[None] * 4))
+        return {place for value in workers for place in value[1:3]}
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -151,7 +170,7 @@ class SpaceEngine:
 
     def _clear(self) -> None:
         """Remove the job's tuples: tasks first, so that nobody begins another."""
-        with suppress(errors.TupleSpaceError):
+        with suppress(errors.TupleSpaceError), self._writing:
             for template in (("task", self._job, *[None] * 5), ("result", self._job, *[None] * 3)):
                 with suppress(errors.MatchTimeoutError):
                     while True:
