@@ -155,7 +155,7 @@ def test_aimed_tasks_run_at_their_host_or_worker(
 
 
 def test_tasks_aimed_at_nobody_fall_back_soon_and_others_ask_for_nobody(
-    space: RemoteSpace, hosts: dict[int, str], monkeypatch: pytest.MonkeyPatch
+    space: RemoteSpace, hosts: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     read_all = space.read_all
@@ -164,13 +164,23 @@ def test_tasks_aimed_at_nobody_fall_back_soon_and_others_ask_for_nobody(
     MapReduceJob(list(range(50)), where, collect).run(space)
     assert asked == []
 
+    def fail_once(records: Any) -> Any:
+        if records == [3] and not (tmp_path / "tried").exists():
+            (tmp_path / "tried").touch()
+            raise ConnectionError("the weather")
+        return where(records)
+
     data = [Split([n], affinity="nowhere", wait=300) for n in range(10)]
+    tasks = space.notify("write", ("task", None, "map", 3, None, None, None))
     started = time.monotonic()
-    results = MapReduceJob(data, where, collect).run(space)
+    results = MapReduceJob(data, fail_once, collect).run(space)
 
     assert len(ran_at(results, hosts)) == 10
     assert GRACE_SECONDS <= time.monotonic() - started < 15
     assert 0 < len(asked) <= 4
+    # It is not aimed again: three tuples, and the last two may go anywhere.
+    assert [tasks.next(timeout=5).tuple[5] for _ in range(3)] == ["nowhere", "", ""]
+    tasks.cancel()
 
 
 def test_a_task_aimed_at_a_busy_host_falls_back_after_its_wait(
