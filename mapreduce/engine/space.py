@@ -46,7 +46,7 @@ class SpaceEngine:
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
         self._early: deque[Outcome] = deque()
-        # Two threads write the tasks of a stream; the end waits for both.
+        # Two threads write the tasks of a stream; neither does once the end clears up.
         self._writing, self._serving = threading.Lock(), threading.Lock()
         self._handle: Handle | None = None
         self._closing = threading.Event()
@@ -90,23 +90,24 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        with self._writing:
-            batch: list[Any] = []
-            size = 0
-            for task in tasks:
-                value = task.to_tuple(self._key)
-                batch.append(value)
-                size += len(value[-1])
-                if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
-                    self._write(batch)
-                    batch, size = [], 0
-            self._write(batch)
+        batch: list[Any] = []
+        size = 0
+        for task in tasks:
+            value = task.to_tuple(self._key)
+            batch.append(value)
+            size += len(value[-1])
+            if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
+                self._write(batch)
+                batch, size = [], 0
+        self._write(batch)
 
     def _write(self, batch: list[Any]) -> None:
         """Write tasks. While the space is full take outcomes in: they may be what fills it."""
         while batch and not self._closing.is_set():
             try:
-                self.space.write_many(batch)
+                with self._writing:
+                    if not self._closing.is_set():
+                        self.space.write_many(batch)
             except errors.SpaceFullError as error:
                 middle = len(batch) // 2  # there may never be room for all of them at once
                 self._write(batch[:middle])
