@@ -3,7 +3,7 @@
 ::
 
     feeder   head --> Planned --> the driver opens the job
-             records --> a split --> its block --> Plan.add_map --> a task     AHEAD of them at most
+             records --> a split --> its block --> Plan.add_map --> a task     few ahead of the maps
              the end --> Plan.no_more_maps
 
 The user's iterator may be slow, block for ever or raise: the driver goes on meanwhile. What if ...
@@ -27,8 +27,10 @@ from workers.task import Task
 
 TaskOf = Callable[[Order], Task]
 
-#: How many splits may have been read and not yet been mapped: they fill the disk.
-AHEAD: Final = 128
+#: How many splits may have been read and not yet been mapped, or twice as many as there are workers.
+AHEAD: Final = 32
+#: How often to look whether there are more workers, while that is what holds the reading up.
+_LOOK_SECONDS: Final = 2.0
 #: What a piece of a stream may take of the driver's memory, for as long as the job lives.
 _INLINE_BYTES: Final = 4096
 
@@ -67,6 +69,7 @@ class Feeder:
         self._lock = lock
         self._planned: Planned | None = None
         self._stopped = False
+        self._ahead = AHEAD
         self._begun: tuple[Engine, TaskOf] | None = None
         self._thread = threading.Thread(
             target=self._run, args=(plan,), name=f"feeder-{job}", daemon=True
@@ -138,7 +141,8 @@ class Feeder:
             engine.write(tasks)
 
         spooled: list[Piece] = []
-        while self._has_room(plan) and (split := next(splits, None)) is not None:
+        self._ahead = max(AHEAD, 2 * engine.slots())
+        while self._has_room(plan, engine) and (split := next(splits, None)) is not None:
             pieces = self._send(split, engine)
             if isinstance(split, GivenSplit):
                 issue([SentSplit(pieces, split.number, True, split.affinity, split.wait)])
@@ -155,11 +159,15 @@ class Feeder:
             tasks = [] if self._stopped else [task_of(order) for order in plan.no_more_maps()]
         engine.write(tasks)
 
-    def _has_room(self, plan: Plan) -> bool:
+    def _has_room(self, plan: Plan, engine: Engine) -> bool:
         """Wait until the next split is wanted; False if none is."""
-        with self._lock:
-            self._lock.wait_for(lambda: self._stopped or plan.maps_to_do < AHEAD)
-            return not self._stopped
+        while True:
+            with self._lock:
+                if self._lock.wait_for(
+                    lambda: self._stopped or plan.maps_to_do < self._ahead, _LOOK_SECONDS
+                ):
+                    return not self._stopped
+            self._ahead = max(AHEAD, 2 * engine.slots())
 
     def _send(self, split: RecordSplit | GivenSplit, engine: Engine) -> tuple[Piece, ...]:
         """Put a split's records into a block; no pieces if the job has ended meanwhile."""

@@ -57,5 +57,8 @@ class Engine(Protocol):
     def places(self) -> set[str]:
         """Return the names of the workers there are and of their hosts: what a task can be aimed at."""
 
+    def slots(self) -> int:
+        """Return how many tasks the workers there are can run at once."""
+
     def close(self) -> None:
         """End the job: whatever is left of its tasks and blocks goes."""

@@ -151,6 +151,10 @@ class SpaceEngine:
         workers = self.space.read_all(("worker", *[None] * 4))
         return {place for value in workers for place in value[1:3]}
 
+    def slots(self) -> int:
+        """See `Engine.slots`."""
+        return sum(value[4] for value in self.space.read_all(("worker", *[None] * 4)))
+
     def close(self) -> None:
         """See `Engine.close`."""
         if self._closing.is_set():

@@ -383,7 +383,7 @@ def test_a_stream_without_an_end_runs_until_it_is_cancelled(
 
 @pytest.mark.usefixtures("small")
 def test_a_stream_is_not_read_far_ahead_of_its_maps(
-    space: RemoteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    space: RemoteSpace, standing_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[..., Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(feeder, "AHEAD", 5)
@@ -407,10 +407,16 @@ def test_a_stream_is_not_read_far_ahead_of_its_maps(
     eventually(lambda: run.progress().map_total == 5)
     assert not run.wait(0.3)
     assert (run.progress().map_total, read) == (5, 5)
+    # Two for each worker, if these are more.
+    agent = standing_cluster.start_agent(processes=6)
+    eventually(lambda: run.progress().map_total == 16)
+    assert not run.wait(0.3)
+    assert (run.progress().map_total, read) == (16, 16)
     (tmp_path / "go").touch()
 
     assert pairs_of(run.result(20)) == [(2000, 100)]
     assert read == 100
+    assert agent.stop() == 0
 
 
 # --- read before ----------------------------------------------------------------------------------
