@@ -10,7 +10,7 @@ from mapreduce.columns import Columns
 from mapreduce.errors import MapReduceError
 from mapreduce.pairs import Pair, failure_of
 from mapreduce.partition import Partitioner, check_partition, hash_partition, stable_hash
-from mapreduce.weight import weight
+from mapreduce.sizes import size_of
 
 #: So many keys keep their columns at hand; after combining, each key comes once anyway.
 _MEMO_LIMIT: Final = 1 << 16
@@ -19,6 +19,8 @@ _BATCH_BYTES: Final = 64 << 20
 _FIRST_CHUNK: Final = 64
 _CHUNK: Final = 1 << 16
 _SAMPLE: Final = 32
+#: What the places in two lists take, beside the objects in them.
+_PLACES: Final = 16
 
 
 def deal(
@@ -58,7 +60,7 @@ def deal(
 def _weight_of_pair(columns: list[Columns]) -> float:
     """Estimate what a pair dealt last costs in memory, in bytes."""
     last = [(keys[-1], values[-1]) for keys, values in columns[:_SAMPLE] if keys]
-    return 16 + sum(map(weight, last)) / len(last)
+    return _PLACES + sum(map(size_of, last)) / len(last)
 
 
 def _dealer(partition: Partitioner, columns: list[Columns]) -> Callable[[Iterable[Pair]], None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mapreduce.allowance import UNLIMITED, Allowance, allowance
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
-from mapreduce.groups import Arrangement, groups_of
+from mapreduce.groups import Arrangement, Group, groups_of
 from mapreduce.pairs import Pair, PairBlocks, as_pairs
 from mapreduce.reductions import (
     Reduction,
@@ -165,10 +165,14 @@ class by_key:  # noqa: N801 - reads as the words it is
         return ((key, result) for _, key, result in results)
 
     def _results(self, pairs: Iterable[Pair], given: Allowance) -> Iterator[tuple[int, Any, Any]]:
-        function = self.function
         value_order = None if isinstance(self.sort_values, bool) else self.sort_values
         arrangement = Arrangement(self.sort, self.group, bool(self.sort_values), value_order)
-        for position, key, values in groups_of(pairs, arrangement, given):
+        return self.applied(groups_of(pairs, arrangement, given))
+
+    def applied(self, groups: Iterable[Group]) -> Iterator[tuple[int, Any, Any]]:
+        """Call the function for each group; yield the group's position, its key and the result."""
+        function = self.function
+        for position, key, values in groups:
             try:
                 result = function(key, values)
                 if hasattr(type(result), "__next__"):
@@ -178,6 +182,11 @@ class by_key:  # noqa: N801 - reads as the words it is
             except Exception as error:
                 raise RecordFailedError.on(key, position, kind="key") from error
             yield position, key, result
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether neither keys nor values are to be sorted."""
+        return not (self.sort or self.sort_values)
 
 
 def _callable(function: Any, wrapper: str) -> Any:

@@ -10,6 +10,7 @@ from itertools import islice
 from types import ModuleType
 from typing import Any
 
+from mapreduce.combining import CombineFunction
 from mapreduce.driver import JobRun, Work
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
@@ -19,7 +20,6 @@ from mapreduce.feeder import Planned
 from mapreduce.filesplit import FileSplit
 from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
-    CombineFunction,
     MapFunction,
     ReduceFunction,
     same_reduction,

@@ -2,7 +2,7 @@
 
 ::
 
-    records --map_split--> pairs --combine_pairs--> pairs --deal--> R columns
+    records --map_split--> pairs --combined--> pairs --deal--> R columns
     columns of all maps, one partition --reduce_columns--> the partition's result
 
 A partition's pairs travel as *columns*, a list of keys beside a list of values: they pickle twice
@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any
 
 from mapreduce.columns import Columns
+from mapreduce.combining import CombineFunction, combined
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
 from mapreduce.filesplit import OpenAt
@@ -26,7 +27,6 @@ from mapreduce.reductions import Reduction
 from mapreduce.splits import PlannedSplit
 
 MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
-CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]
 ReduceFunction = Callable[[Iterable[Pair]], Any]
 
 
@@ -49,7 +49,7 @@ def run_map(
             came from. Whatever else the user's functions raise comes through as it is.
     """
     try:
-        pairs = combine_pairs(combine, map_split(map, split.records(open_at)))
+        pairs = combined(combine, map_split(map, split.records(open_at)))
         yield from deal(pairs, partition, R)
     except RecordFailedError as error:
         of_the_split = error.kind == "record" and error.position >= 0
@@ -78,19 +78,6 @@ def map_split(map_function: MapFunction, records: Any) -> Iterator[Pair]:
         InvalidPairsError: It returned neither an iterable nor a mapping.
     """
     return iter(as_pairs(map_function(records), map_function))
-
-
-def combine_pairs(combine: CombineFunction | None, pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """Reduce the pairs of one map task before they travel; without a combine, hand them on.
-
-    Raises:
-        InvalidPairsError: Combine returned neither an iterable nor a mapping.
-    """
-    if combine is None:
-        return iter(pairs)
-    if isinstance(combine, Reduction):
-        return iter(combine.partials(pairs))
-    return iter(as_pairs(combine(pairs), combine))
 
 
 def reduce_columns(

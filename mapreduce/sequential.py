@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mapreduce.combining import CombineFunction
 from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
-    CombineFunction,
     MapFunction,
     ReduceFunction,
     run_map,

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mapreduce.allowance import Allowance, allowed
+from mapreduce.combining import CombineFunction
 from mapreduce.partition import Partitioner
 from mapreduce.phases import (
-    CombineFunction,
     MapFunction,
     ReduceFunction,
     run_map,

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapreduce import dealing
+from mapreduce.combining import combined
 from mapreduce.dealing import deal
 from mapreduce.errors import InvalidPairsError, PartitionError, UnstableKeyError
 from mapreduce.grouping import by_key, collect, count_values, each, sum_values, top
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.phases import (
-    combine_pairs,
     map_split,
     reduce_columns,
     same_reduction,
@@ -42,18 +42,18 @@ def test_what_map_or_combine_return_must_be_pairs(returned):
     with pytest.raises(InvalidPairsError):
         map_split(lambda records: returned, [])
     with pytest.raises(InvalidPairsError):
-        combine_pairs(lambda pairs: returned, [])
+        combined(lambda pairs: returned, [])
 
 
 def test_without_a_combine_pairs_are_handed_on():
-    assert list(combine_pairs(None, [("a", 1)])) == [("a", 1)]
+    assert list(combined(None, [("a", 1)])) == [("a", 1)]
 
 
 def test_a_combine_may_be_a_reduction_a_by_key_or_a_function_to_a_mapping():
     pairs = [("a", 1), ("b", 2), ("a", 3)]
-    assert list(combine_pairs(count_values, pairs)) == [("a", 2), ("b", 1)]
-    assert list(combine_pairs(by_key(lambda k, v: max(v)), pairs)) == [("a", 3), ("b", 2)]
-    assert list(combine_pairs(dict, pairs)) == [("a", 3), ("b", 2)]
+    assert list(combined(count_values, pairs)) == [("a", 2), ("b", 1)]
+    assert list(combined(by_key(lambda k, v: max(v)), pairs)) == [("a", 3), ("b", 2)]
+    assert list(combined(dict, pairs)) == [("a", 3), ("b", 2)]
 
 
 keys = st.one_of(
@@ -164,7 +164,7 @@ def test_two_reductions_are_the_same_if_they_do_the_same():
 def test_an_each_map_flows_through_all_phases():
     words = each(lambda line: [(word, 1) for word in line.split()])
     parts = [
-        partition_pairs(combine_pairs(sum_values, map_split(words, lines)), hash_partition, 2)
+        partition_pairs(combined(sum_values, map_split(words, lines)), hash_partition, 2)
         for lines in (["a b", "a"], ["b a"])
     ]
     results = [reduce_columns(sum_values, [part[r] for part in parts], merged=True) for r in (0, 1)]

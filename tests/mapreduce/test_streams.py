@@ -32,7 +32,7 @@ from mapreduce import (
     sum_values,
 )
 from mapreduce.plan import MAP, REDUCE, Plan
-from mapreduce.shuffle import MapOutput
+from mapreduce.shuffle import output_of
 from mapreduce.splits import plan_splits
 from mapreduce.stream import Piece, cut, deal, read_head
 from tuplespace import RemoteSpace, connect
@@ -131,7 +131,7 @@ def test_the_reduces_of_a_stream_wait_for_its_end() -> None:
     def done(number: int) -> list[Any]:
         outcome = Outcome("j", MAP, number, 0, OK, "w/1", 1, 0.1)
         parts = ((Frame(0, 1, b"d"),),) * 2
-        return plan.decide(outcome, MapOutput(Location("h", f"{number}", "u"), parts, 1))
+        return plan.decide(outcome, output_of(parts, 1, Location("h", f"{number}", "u")))
 
     plan = Plan(0, 2, more_maps=True)
     assert plan.start() == []
