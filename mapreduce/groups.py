@@ -91,7 +91,7 @@ def groups_of(pairs: Iterable[Pair], arrangement: Arrangement, given: Allowance)
             before = len(groups)
             group_block(groups, block)
             if meter.add(block, len(groups) - before):
-                runs = runs or Runs(given.folder, given.memory // 3)
+                runs = runs or Runs(given.folder, given.memory // 3, lambda record: True)
                 _spill(runs, groups, position, arrangement, meter.value_bytes)
                 position += len(groups)
                 groups.clear()

@@ -40,7 +40,10 @@ def reduce_within(
             if runs is not None and not filling.raw and not filling.is_exact(block):
                 filling.spill(runs, raw=True)
             if filling.add(block):
-                runs = runs or Runs(given.folder, given.memory // 3)
+                runs = runs or Runs(
+                    given.folder, given.memory // 3,
+                    lambda record: reduction.keeps_values or bool(record[4]),
+                )  # fmt: skip
                 filling.spill(runs)
         if runs is None:
             yield from reduction.finish(filling.held)

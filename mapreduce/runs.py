@@ -37,10 +37,18 @@ class Runs:
 
     Args:
         folder: Returns where to make the file. memory: Bytes that merging may hold, about.
+        has_list: Says of a record whether its fourth field is a list of values, such as may be
+            cut where it is too long.
     """
 
-    def __init__(self, folder: Callable[[], Path], memory: int) -> None:
+    def __init__(
+        self,
+        folder: Callable[[], Path],
+        memory: int,
+        has_list: Callable[[Record], bool] = lambda record: False,
+    ) -> None:
         self._folder = folder
+        self._has_list = has_list
         # In memory, a batch takes two to five times its bytes on disk.
         self._batch_bytes = max(1, min(memory // (4 * FAN_IN), _LARGEST_BATCH))
         self._runs: list[_Run] = []
@@ -72,6 +80,9 @@ class Runs:
                     self.add(chain.from_iterable(batches))
         return _merge([_read(self._file, run) for run in self._runs])
 
+    def _is_cuttable(self, record: Record) -> bool:
+        return self._has_list(record) and len(record[3]) > 1
+
     def read(self, run: _Run) -> Iterator[list[Record]]:
         """Yield the records of this run."""
         return _read(self._file, run)
@@ -83,9 +94,13 @@ class Runs:
     def put(self, batch: list[Record], run: _Run) -> int:
         """Write records that belong to this run; return their bytes."""
         data = dump_data(list(zip(*batch, strict=True)))  # columns pickle in half the time
-        if len(data) > 4 * self._batch_bytes and len(batch) > 1:
+        if len(data) > 4 * self._batch_bytes:
+            if len(batch) == 1 and self._is_cuttable(batch[0]):
+                batch = _halves(batch[0])
             middle = len(batch) // 2
-            return self.put(batch[:middle], run) + self.put(batch[middle:], run)
+            if middle:
+                del data
+                return self.put(batch[:middle], run) + self.put(batch[middle:], run)
         run.append((self._file.seek(0, SEEK_END), len(data)))
         self._file.write(data)
         return len(data)
@@ -146,6 +161,13 @@ def in_order(records: Iterable[Record], given: Allowance) -> Iterator[Record]:
     finally:
         if runs is not None:
             runs.close()
+
+
+def _halves(record: Record) -> list[Record]:
+    """Cut a record of many values in two."""
+    order, position, key, values, *others = record
+    middle = len(values) // 2
+    return [(order, position, key, part, *others) for part in (values[:middle], values[middle:])]
 
 
 def _open(folder: Callable[[], Path]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from itertools import islice
-from resource import RUSAGE_SELF, getrusage
+from resource import RUSAGE_SELF, getpagesize, getrusage
 from sys import getsizeof
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ _ELEMENTS: Final = 8
 _DEPTH: Final = 4
 # How often the meter asks the operating system, in blocks.
 _CHECK_EVERY: Final = 16
+_PAGE: Final = getpagesize()
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 # There is one of each, so they cost nothing more.
 _SHARED: Final = frozenset({bool, type(None)})
@@ -60,10 +61,13 @@ def size_of(value: Any, depth: int = _DEPTH) -> int:
     return size
 
 
-def _peak() -> int:
-    """Return the most memory this process has ever had, in bytes."""
-    peak = getrusage(RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _resident() -> int:
+    """Return the bytes of memory this process has; where nobody tells, the most it ever had."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class Meter:
@@ -87,7 +91,7 @@ class Meter:
         self._limit = limit
         self._keeps_values = keeps_values
         self._blocks = 0
-        self._peak = _peak()
+        self._resident = _resident()
 
     def add(self, block: Sequence[Pair], new_keys: int) -> bool:
         """Count a block of pairs, with so many new keys; say whether the limit is exceeded."""
@@ -110,7 +114,7 @@ class Meter:
     def clear(self) -> None:
         """Nothing is held any more."""
         self.held = 0
-        self._peak = _peak()
+        self._resident = _resident()
 
     def _has_grown(self) -> bool:
-        return not self._blocks % _CHECK_EVERY and _peak() - self._peak > self._limit
+        return not self._blocks % _CHECK_EVERY and _resident() - self._resident > self._limit

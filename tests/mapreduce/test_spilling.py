@@ -295,3 +295,55 @@ def test_a_meter_counts_pairs_that_are_held_and_partials_once_a_key():
     assert not partials.add(block, 0)
     assert partials.held == 0
     assert partials.add(block, 100)
+
+
+def test_a_few_huge_values_are_cut_apart_and_come_whole(within):
+    pairs = [(number % 2, "x" * 3000 if number % 40 < 4 else number) for number in range(400)]
+    assert within(20_000, by_key(listed), pairs) == grouped(pairs)
+    lists = [(number % 30, ["x" * 5000, number]) for number in range(400)]
+    for reduction in (
+        min_value,
+        collect,
+    ):  # for one, a list is a value; for the other, it is values
+        assert within(20_000, reduction, lists) == reduction(lists)
+
+
+GROUP_200_MB = """
+import resource, sys
+from mapreduce.allowance import Allowance, allowed
+from mapreduce.grouping import by_key, collect
+from pathlib import Path
+
+def pairs(count, keys):
+    for number in range(count):
+        yield f"key {number * 7919 % keys}", f"value {number}" + "." * 140
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+kind, folder, memory = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+keys = {"hot": 1}.get(kind, 100_000)
+total = lambda key, values: sum(map(len, values))
+reduce = {"collect": collect, "sorted": by_key(total, sort=True, sort_values=True)}.get(kind, by_key(total))
+for _ in pairs(1000, 10):
+    pass
+before = peak()
+with allowed(Allowance(memory, lambda: folder)):
+    size = 0
+    for key, result in reduce.results(pairs(1_000_000, keys)):
+        size += sum(map(len, result)) if kind == "collect" else result
+print(size, peak() - before)
+"""
+
+
+@pytest.mark.faults  # it takes long, on a busy machine
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["many", "hot", "sorted", "collect"])
+def test_200_mb_are_grouped_within_30(run_python, tmp_path, kind):
+    allowance = 30 << 20
+    process = run_python("-c", GROUP_200_MB, kind, str(tmp_path), str(allowance))
+    output, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    size, growth = map(int, output.split())
+    assert size == sum(len(f"value {number}") + 140 for number in range(1_000_000))
+    assert growth < 2 * allowance
