@@ -17,8 +17,8 @@ from os import SEEK_END
 from pathlib import Path
 from typing import Any, Final
 
-from mapreduce.allowance import UNLIMITED, Allowance
-from mapreduce.sizes import size_of
+from mapreduce.allowance import Allowance
+from mapreduce.sizes import PLACE_BYTES, size_of
 from tuplespace.pickles import dump_data, load
 
 Record = tuple[Any, ...]
@@ -29,6 +29,7 @@ _Run = list[tuple[int, int]]
 FAN_IN: Final = 64
 _FIRST_BATCH: Final = 64
 _LARGEST_BATCH: Final = 1 << 20
+_MEASURED_EVERY: Final = 8
 _order: Final = itemgetter(0)
 
 
@@ -131,31 +132,34 @@ class Shelf:
 def in_order(records: Iterable[Record], given: Allowance) -> Iterator[Record]:
     """Yield records in order of their first field, which differs in all of them.
 
-    Reads all records before the first is yielded, and spills what exceeds a third of the allowance.
+    While they come as 0, 1, 2 and so on, they are handed on at once. The others are kept until all
+    have come; what exceeds a third of the allowance is spilled.
     """
-    if given.memory >= UNLIMITED.memory:
-        yield from sorted(records, key=_order)
-        return
     limit = given.memory // 3
+    expected = 0
+    held: list[Record] = []
+    size = 0
     runs: Runs | None = None
     try:
-        held: list[Record] = []
-        size = 0
-        iterator = iter(records)
-        while block := list(islice(iterator, 64)):
-            held += block
-            size += len(block) * (size_of(block[0]) + size_of(block[-1]) + 16) // 2
-            if size > limit:
-                runs = runs or Runs(given.folder, limit)
-                held.sort(key=_order)
-                runs.add(held)
-                held, size = [], 0
+        for record in records:
+            if record[0] == expected:
+                expected += 1
+                yield record
+                continue
+            held.append(record)
+            if len(held) % _MEASURED_EVERY == 0:
+                size += (size_of(record) + PLACE_BYTES) * _MEASURED_EVERY
+                if size > limit:
+                    runs = runs or Runs(given.folder, limit)
+                    held.sort(key=_order)
+                    runs.add(held)
+                    held, size = [], 0
         held.sort(key=_order)
         if runs is None:
             yield from held
             return
         runs.add(held)
-        del held
+        held = []
         for batch in runs.merged():
             yield from batch
     finally:

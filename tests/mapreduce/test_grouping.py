@@ -22,6 +22,7 @@ from mapreduce.grouping import (
     sum_values,
     top,
 )
+from mapreduce.pairs import blocks_of
 
 PAIRS = [("b", 3), ("a", 1), ("b", -2), ("c", 7), ("a", 1), ("b", 9)]
 
@@ -148,6 +149,32 @@ def test_a_reduction_gives_what_plain_python_gives(reduction):
 def test_merged_partials_are_what_one_reduction_gives(reduction, parts):
     partials = [pair for part in parts for pair in reduction.partials(iter(part))]
     assert reduction.merge(iter(partials)) == reduction([pair for part in parts for pair in part])
+
+
+@every_reduction
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-9, 9)))))
+def test_pairs_folded_part_by_part_or_lifted_give_what_one_reduction_gives(reduction, parts):
+    folded, lifted, merged = {}, {}, {}
+    for part in parts:
+        reduction.fold(folded, iter(part))
+        reduction.fold_partials(lifted, ((key, reduction.lift(value)) for key, value in part))
+        reduction.fold_partials(merged, reduction.partials(part))
+    expected = reduction([pair for part in parts for pair in part])
+    for partials in (folded, lifted, merged):
+        assert list(reduction.finish(partials)) == expected
+
+
+def test_the_partials_of_top_that_travel_are_its_n_largest_values():
+    assert list(top(2).partials(("k", number) for number in range(30))) == [("k", [29, 28])]
+
+
+def test_pairs_of_each_can_be_had_in_blocks_or_one_by_one():
+    double = each(lambda n: [(n, n), (n, -n)])
+    expected = [pair for n in range(1000) for pair in ((n, n), (n, -n))]
+    assert list(double(range(1000))) == expected
+    blocks = list(blocks_of(double(range(1000))))
+    assert 1 < len(blocks) < 20
+    assert [pair for block in blocks for pair in block] == expected
 
 
 @every_reduction

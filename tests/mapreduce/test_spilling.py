@@ -262,6 +262,16 @@ def test_records_come_in_order_from_memory_and_from_disk(tmp_path):
     assert list(in_order(iter(records), nowhere)) == sorted(records)
 
 
+def test_results_are_not_held_back_unless_something_was_spilled():
+    def records():
+        yield 0, "a"
+        yield 1, "b"
+        raise AssertionError("read ahead")
+
+    iterator = in_order(records(), Allowance(10**9, lambda: 1 / 0))
+    assert [next(iterator), next(iterator)] == [(0, "a"), (1, "b")]
+
+
 def test_sizes_are_about_those_of_what_is_in_a_value():
     text = "x" * 1000
     assert size_of(None) == size_of(True) == size_of(7) == 0
