@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Final
 
 from tuplespace.errors import InvalidArgumentError
 
-_SIZE: Final = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?)(i?)(B?)\s*", re.IGNORECASE)
+_SIZE: Final = re.compile(r"\s*(\d{1,18})(?:\.(\d{1,18}))?\s*([KMGT]?)(i?)(B?)\s*", re.IGNORECASE)
 
 
 def parse_size(size: object) -> int:
@@ -25,9 +24,10 @@ def parse_size(size: object) -> int:
         return size
     found = _SIZE.fullmatch(size) if isinstance(size, str) else None
     if found is not None:
-        number, letter, binary, b = found.groups()
+        number, decimals, letter, binary, b = found.groups(default="")
         step = 1000 if b and not binary else 1024
-        whole = int(Fraction(number) * step ** " KMGT".index(letter.upper() or " "))
+        unit = step ** " KMGT".index(letter.upper() or " ")
+        whole: int = int(number + decimals) * unit // 10 ** len(decimals)
         if whole > 0 and (letter or not binary):
             return whole
     raise InvalidArgumentError(
