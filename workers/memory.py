@@ -29,6 +29,8 @@ _HOST_SHARE: Final = 0.8
 _DATA_SHARE: Final = 0.55
 _LEAST_DATA: Final = 8 << 20
 _OOM_SCORE: Final = "500"
+#: A family changes while it is looked at: it has too much if it has so many times in a row.
+_LOOKS: Final = 3
 _STATUS: Final = re.compile(
     rb"^(VmSize|VmRSS|VmData|VmPTE|VmSwap|Rss\w+):\s*(\d+) kB", re.MULTILINE
 )
@@ -74,10 +76,15 @@ def memory_of(pid: int, enough: int = sys.maxsize) -> int:
         pid: Its pid. enough: Up to here, what they share may count for each of them; beyond, it is
             counted once, which takes 4 ms for each GB.
     """
-    parts = list(_family(pid))
-    total = sum(part.bytes for part in parts)
-    if total > enough and (len(parts) > 1 or parts[0].shared):
+    total = 0
+    for _ in range(_LOOKS):
+        parts = list(_family(pid))
+        total = sum(part.bytes for part in parts)
+        if total <= enough or (len(parts) == 1 and not parts[0].shared):
+            break
         total = sum(map(_exact, parts))
+        if total <= enough:
+            break
     return total
 
 
@@ -101,15 +108,22 @@ def _exact(part: _Part) -> int:
     return 1024 * sum(map(int, found)) if found else part.bytes
 
 
+def _figures(pid: int) -> dict[bytes, int]:
+    return {name: int(kb) for name, kb in _STATUS.findall(_read(f"/proc/{pid}/status"))}
+
+
 def _family_linux(pid: int, parent: _Part | None = None) -> Iterator[_Part]:
-    found = {name: int(kb) for name, kb in _STATUS.findall(_read(f"/proc/{pid}/status"))}
+    found = _figures(pid)
     if not found:  # it has ended
         return
     shared = found.get(b"RssShmem", 0)
     total = found.get(b"RssAnon", found.get(b"VmRSS", 0)) + shared + found.get(b"VmSwap", 0)
     part = _Part(pid, 1024 * total, 1024 * shared, tuple(found.values()))
     # What has been started but has not begun its program yet (vfork) is in its parent's memory.
-    yield part._replace(bytes=0) if parent and parent.figures == part.figures else part
+    if parent and part.figures in (parent.figures, tuple(_figures(parent.pid).values())):
+        yield part._replace(bytes=0)
+    else:
+        yield part
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # as cheap as it can be
             # A kernel without this file counts a worker's own memory only.
