@@ -1,0 +1,1 @@
+"""Jobs against Dask distributed, Ray, PySpark, SimpleMapReduce, bare processes and one plain process."""
