@@ -32,6 +32,11 @@ class Found:
         """Say whether both have figures."""
         return ours in self.seconds and peer in self.seconds
 
+    def add(self, others: Found) -> None:
+        """Add what was found of other programs that did the same job."""
+        for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):
+            mine.update(theirs)
+
 
 def compare(
     programs: Sequence[Program], order: Order, rounds: int, limit: float, truth: str = ""

@@ -17,20 +17,19 @@ def tables(scale: Scale) -> None:
     """Print them."""
     size = scale.splits * scale.pairs * VALUE_BYTES
     order = Order("group", [], "", memory=scale.memory, splits=scale.splits, pairs=scale.pairs)
+    peers = [RAY, DASK, SPARK]
+    more: list[Row] = []
     with cluster(2) as running:
         mine = running.program(OURS)
         found = compare([PLAIN, mine], order, 1, 4 * scale.limit)
-        table = rows(found, [PLAIN, mine], OURS)
         if OURS in found.seconds:
-            table += _carried(running, size)
+            more = _carried(running, size)
             ordered = compare([PLAIN, mine], order._replace(job="in_order"), 1, 4 * scale.limit)
             again = ordered.absent.get(OURS) or "the same as the plain process's, byte for byte"
-            table.append(("the values of each key in their order", again, "", ""))
+            more.append(("tuplemill, the values of each key in their order", again, "", ""))
     truth = found.runs[PLAIN.name].said["digest"]
-    peers = [RAY, DASK, SPARK]
-    others = compare(peers, order, 1, scale.limit, truth)
-    table += rows(others, peers, OURS)
-    found.runs.update(others.runs)
+    found.add(compare(peers, order, 1, scale.limit, truth))
+    table = [*rows(found, [PLAIN, *peers, mine], OURS), *more]
     title = f"Group {size / 1e9:g} GB, {scale.memory / 1e6:g} MB allowed a worker, two workers"
     show(title, COMMAND, table, 1)
     show_memory(title, found, [PLAIN, *peers, mine])

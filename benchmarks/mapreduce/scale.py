@@ -26,7 +26,7 @@ class Scale:
     splits: int = 64
     pairs: int = 62_500
     memory: int = 200_000_000
-    steps: int = 6_000_000
+    steps: int = 2_000_000
     repeats: int = 100
     rounds: int = 3
     long_rounds: int = 2
