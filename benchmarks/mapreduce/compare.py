@@ -101,7 +101,10 @@ def rows(
 
 
 def show_memory(title: str, found: Found, programs: Iterable[Program]) -> None:
-    """Print what each program's processes have had at most in its last run."""
+    """Print what each program's processes have had at most in its last run.
+
+    Memory that they share is left out: Ray's store of objects, most of all.
+    """
     table = []
     for program in programs:
         done = found.runs.get(program.name)
@@ -112,6 +115,6 @@ def show_memory(title: str, found: Found, programs: Iterable[Program]) -> None:
             continue
         peaks = sorted(done.peaks.items(), key=lambda peak: -peak[1])
         each = ", ".join(f"{name} {used / 1e6:,.0f} MB" for name, used in peaks)
-        table.append((program.name, f"{done.total / 1e6:,.0f} MB", f"{each}"))
-    what = "most anonymous memory of all processes at once, then of the largest of each kind"
+        table.append((program.name, f"{done.total / 1e6:,.0f} MB", each))
+    what = "the most private memory of all its processes at once, and of the largest of each kind"
     show(f"{title}: {what}", COMMAND, table, 1)
