@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from mapreduce.grouping import by_key
-from mapreduce.pairs import Pair, as_pairs, blocks_of, failure_in, failure_of, group_block
+from mapreduce.pairs import Block, Pair, as_pairs, blocks_of, failure_in, failure_of, group_block
 from mapreduce.reductions import Reduction
 from mapreduce.sizes import Meter
 
@@ -37,9 +37,9 @@ class _Steps(NamedTuple):
         keeps_values: Whether all values are held.
     """
 
-    fold: Callable[[dict[Any, Any], list[Pair]], None]
+    fold: Callable[[dict[Any, Any], Block], None]
     results: Callable[[dict[Any, Any]], Iterable[Pair]]
-    alone: Callable[[list[Pair]], Iterable[Pair]]
+    alone: Callable[[Block], Iterable[Pair]]
     keeps_values: bool
 
 
@@ -88,7 +88,7 @@ def _steps_of_reduction(reduction: Reduction) -> _Steps:
         reduction.trim(held)
         return held.items()
 
-    def alone(block: list[Pair]) -> list[Pair]:
+    def alone(block: Block) -> list[Pair]:
         key = value = None
         lift = reduction.lift
         lifted = []
@@ -107,7 +107,7 @@ def _steps_of_by_key(combine: by_key) -> _Steps:
         numbered = ((number, key, iter(values)) for number, (key, values) in enumerate(groups))
         return ((key, result) for _, key, result in combine.applied(numbered))
 
-    def alone(block: list[Pair]) -> Iterable[Pair]:
+    def alone(block: Block) -> Iterable[Pair]:
         # Not handed on as they are: what combine returns may be of another kind than the values.
         groups: list[tuple[Any, Iterable[Any]]] = []
         for pair in block:

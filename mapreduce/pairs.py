@@ -7,7 +7,7 @@ in what computes the pairs come up between the blocks, where no pair is blamed f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -22,37 +22,74 @@ from mapreduce.partition import stable_hash
 
 Pair = tuple[Any, Any]
 
+Block = Sequence[Pair]
+"""Some pairs, for a loop that runs once per pair."""
+
 # Few enough to stay in the cache and out of the garbage collector's way.
 _BLOCK = 256
+# Nothing is made of these until they are gone through.
+_ZIPPED = 2048
+
+
+class Zipped(Sequence[Pair]):
+    """Pairs whose keys and values stand in two lists: no tuple is kept while they are gone through."""
+
+    __slots__ = ("_keys", "_values")
+
+    def __init__(self, keys: list[Any], values: list[Any]) -> None:
+        self._keys, self._values = keys, values
+
+    def __iter__(self) -> Iterator[Pair]:
+        return zip(self._keys, self._values, strict=True)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return list(zip(self._keys[place], self._values[place], strict=True))
+        return self._keys[place], self._values[place]
 
 
 class PairBlocks(chain[Pair]):
-    """An iterator of pairs that come in lists, and can be had so: made by ``from_blocks``."""
+    """An iterator of pairs that come in blocks, and can be had so: made by ``from_blocks``."""
 
-    _blocks: Iterator[list[Pair]]
+    _blocks: Iterator[Block]
 
     @classmethod
-    def from_blocks(cls, blocks: Iterable[list[Pair]]) -> PairBlocks:
-        """Return the pairs of these lists."""
+    def from_blocks(cls, blocks: Iterable[Block]) -> PairBlocks:
+        """Return the pairs of these blocks."""
         iterator = iter(blocks)
         made = cls.from_iterable(iterator)
         assert isinstance(made, cls)
         made._blocks = iterator
         return made
 
-    def blocks(self) -> Iterator[list[Pair]]:
-        """Return the lists that are left; whoever takes pairs one by one must not ask."""
+    def blocks(self) -> Iterator[Block]:
+        """Return the blocks that are left; whoever takes pairs one by one must not ask."""
         return self._blocks
 
 
-def blocks_of(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    """Yield the pairs in lists, for loops that run once per pair."""
+def blocks_of(pairs: Iterable[Pair]) -> Iterator[Block]:
+    """Yield the pairs in blocks, for loops that run once per pair."""
     if type(pairs) is PairBlocks:
         yield from pairs.blocks()
         return
     iterator = iter(pairs)
     while block := list(islice(iterator, _BLOCK)):
         yield block
+
+
+def pairs_of_columns(columns: Iterable[tuple[list[Any], list[Any]]]) -> PairBlocks:
+    """Return the pairs of columns: of their keys beside their values."""
+
+    def blocks() -> Iterator[Block]:
+        for keys, values in columns:
+            for start in range(0, len(keys), _ZIPPED):
+                end = start + _ZIPPED
+                yield Zipped(keys[start:end], values[start:end])
+
+    return PairBlocks.from_blocks(blocks())
 
 
 def as_pairs(returned: Any, function: object) -> Iterable[Pair]:

@@ -13,14 +13,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mapreduce.allowance import Allowance
-from mapreduce.pairs import Pair, blocks_of, group_block
+from mapreduce.pairs import Block, Pair, blocks_of, group_block
 from mapreduce.runs import Record, Runs, in_order
 from mapreduce.sizes import KEY_BYTES, PLACE_BYTES, Meter
 
 if TYPE_CHECKING:  # the reductions call this module
     from mapreduce.reductions import Reduction
 
-_Fold = Callable[[dict[Any, Any], list[Pair]], None]
+_Fold = Callable[[dict[Any, Any], Block], None]
 
 
 def reduce_within(
@@ -76,7 +76,7 @@ class _Filling:
         self._meter = Meter(self._limit, keeps_values=reduction.keeps_values)
         self._position = 0
 
-    def is_exact(self, block: list[Pair]) -> bool:
+    def is_exact(self, block: Block) -> bool:
         """Say whether these pairs can be folded apart from those before."""
         try:
             values: Iterable[Any] = [value for _, value in block]
@@ -84,7 +84,7 @@ class _Filling:
         except Exception:  # noqa: BLE001 - folding fails on the same, and says on what pair
             return True
 
-    def add(self, block: list[Pair]) -> bool:
+    def add(self, block: Block) -> bool:
         """Add pairs; say whether it is time to spill."""
         before = len(self.held)
         if self.raw:

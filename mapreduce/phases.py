@@ -13,7 +13,6 @@ and reduce sees those of map 0 before those of map 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from mapreduce.columns import Columns
@@ -21,7 +20,7 @@ from mapreduce.combining import CombineFunction, combined
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
 from mapreduce.filesplit import OpenAt
-from mapreduce.pairs import Pair, as_pairs
+from mapreduce.pairs import Pair, as_pairs, pairs_of_columns
 from mapreduce.partition import Partitioner
 from mapreduce.reductions import Reduction
 from mapreduce.splits import PlannedSplit
@@ -93,8 +92,7 @@ def reduce_columns(
     Returns:
         What reduce returned; a generator's items as a list, since it has to travel.
     """
-    zipped = (zip(keys, values, strict=True) for keys, values in columns_in_map_order)
-    pairs = chain.from_iterable(zipped)
+    pairs = pairs_of_columns(columns_in_map_order)
     result = reduce.merge(pairs) if merged and isinstance(reduce, Reduction) else reduce(pairs)
     return list(result) if isinstance(result, Iterator) else result
 

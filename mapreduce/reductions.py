@@ -13,7 +13,7 @@ from typing import Any
 
 from mapreduce.allowance import UNLIMITED, allowance
 from mapreduce.errors import InvalidJobError, shorten
-from mapreduce.pairs import Pair, blocks_of, failure_in, group_block
+from mapreduce.pairs import Block, Pair, blocks_of, failure_in, group_block
 from mapreduce.partials import reduce_within
 
 Partials = dict[Any, Any]
@@ -84,12 +84,12 @@ class Reduction:
         for block in blocks_of(pairs):
             self.fold_partials_block(partials, block)
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
-        """Add a list of pairs; see ``fold``."""
+    def fold_block(self, partials: Partials, block: Block) -> None:
+        """Add a block of pairs; see ``fold``."""
         raise NotImplementedError
 
-    def fold_partials_block(self, partials: Partials, block: list[Pair]) -> None:
-        """Add a list of pairs of a key and a partial; see ``fold_partials``."""
+    def fold_partials_block(self, partials: Partials, block: Block) -> None:
+        """Add a block of pairs of a key and a partial; see ``fold_partials``."""
         self.fold_block(partials, block)
 
     def lift(self, value: Any) -> Any:
@@ -133,7 +133,7 @@ class _Named(Reduction):
 class _Sum(_Named):
     name = "sum_values"
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_block(self, partials: Partials, block: Block) -> None:
         key = value = None
         get = partials.get
         try:
@@ -152,7 +152,7 @@ class _Sum(_Named):
 class _Count(_Named):
     name = "count_values"
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_block(self, partials: Partials, block: Block) -> None:
         key = value = None
         get = partials.get
         try:
@@ -162,7 +162,7 @@ class _Count(_Named):
         except Exception as error:
             raise failure_in(block, (key, value)) from error
 
-    def fold_partials_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_partials_block(self, partials: Partials, block: Block) -> None:
         sum_values.fold_block(partials, block)
 
     def lift(self, value: Any) -> Any:
@@ -175,7 +175,7 @@ class _Count(_Named):
 class _Minimum(_Named):
     name = "min_value"
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_block(self, partials: Partials, block: Block) -> None:
         key = value = None
         get = partials.get
         try:
@@ -193,7 +193,7 @@ class _Minimum(_Named):
 class _Maximum(_Named):
     name = "max_value"
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_block(self, partials: Partials, block: Block) -> None:
         key = value = None
         get = partials.get
         try:
@@ -212,10 +212,10 @@ class _Collect(_Named):
     name = "collect"
     keeps_values = True
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_block(self, partials: Partials, block: Block) -> None:
         group_block(partials, block)
 
-    def fold_partials_block(self, partials: Partials, block: list[Pair]) -> None:
+    def fold_partials_block(self, partials: Partials, block: Block) -> None:
         key = values = None
         get = partials.get
         try:
@@ -258,8 +258,8 @@ class Top(Reduction):
             return Top(pairs)
         return super().__call__(pairs)
 
-    def fold_block(self, partials: Partials, block: list[Pair]) -> None:
-        """Add a list of pairs: a partial is a list that holds the n largest, and some others."""
+    def fold_block(self, partials: Partials, block: Block) -> None:
+        """Add a block of pairs: a partial is a list that holds the n largest, and some others."""
         key = value = None
         get = partials.get
         # Sorting only when a list has grown to a multiple keeps the cost of a value constant.
@@ -276,8 +276,8 @@ class Top(Reduction):
         except Exception as error:
             raise failure_in(block, (key, value)) from error
 
-    def fold_partials_block(self, partials: Partials, block: list[Pair]) -> None:
-        """Add a list of pairs of a key and a partial."""
+    def fold_partials_block(self, partials: Partials, block: Block) -> None:
+        """Add a block of pairs of a key and a partial."""
         limit = 4 * self.n + 32
         collect.fold_partials_block(partials, block)
         for key, _ in block:
