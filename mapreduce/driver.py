@@ -187,11 +187,11 @@ class JobRun:
 
     def _drive(self, engine: Engine) -> None:
         functions = {
-            "map": engine.send("map-function", self._work.map),
-            "reduce": engine.send("reduce-function", self._work.reduce),
+            "map": engine.send("map-function", self._work.map, shared=True),
+            "reduce": engine.send("reduce-function", self._work.reduce, shared=True),
         }
         packed = self._work.bundle
-        bundle = None if packed is None else engine.send("modules", packed)
+        bundle = None if packed is None else engine.send("modules", packed, shared=True)
 
         home = engine.share({path for split in self._splits for path in split.files})
 

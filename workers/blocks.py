@@ -195,7 +195,7 @@ class BlockReader:
     """
 
     def __init__(self, host: str, key: Key, near: str = "") -> None:
-        self._host, self._key = host, key
+        self.host, self._key = host, key
         self._scope = "".join(_SCOPE.findall(near))
         self._connections = threading.local()  # a proxy is for one thread
         self._threads: ThreadPoolExecutor | None = None
@@ -213,7 +213,7 @@ class BlockReader:
             BlockLostError: They are gone, damaged, or nobody who has them answers.
         """
         frames = list(frames)
-        if location.host == self._host:
+        if location.host == self.host:
             with contextlib.suppress(OSError), open(location.path, "rb") as file:
                 found = []
                 for frame in frames:

@@ -30,6 +30,8 @@ from workers.blocks import Frame, Location
 ANYWHERE: Final = ""
 #: What may travel in a tuple; more travels as a block.
 INLINE_BYTES: Final = 256 * 1024
+#: The same of what many tasks share, which travels with each of them.
+SHARED_INLINE_BYTES: Final = 8 * 1024
 
 #: How an attempt ended.
 OK: Final = "ok"  # the function returned
@@ -64,6 +66,11 @@ class Parcel(NamedTuple):
         if self.location is None or self.frame is None:
             return self.content
         return tuple(self.location), tuple(self.frame)
+
+    @property
+    def identity(self) -> bytes | None:
+        """Equal bytes for equal contents, without a look into the block."""
+        return self.content if self.frame is None else self.frame.digest
 
     @classmethod
     def from_plain(cls, plain: Any) -> Parcel:

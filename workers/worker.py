@@ -11,7 +11,6 @@ agent ends, and a thread that waits for that ends the process and whatever the t
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import queue
 import signal
@@ -38,7 +37,9 @@ from workers.workplace import Workplace
 
 #: Answers are held back this long, to travel together.
 _FLUSH_SECONDS: Final = 0.002
+#: Of functions that were unpickled, and of their pickles' bytes; a map and a reduce always are.
 _FUNCTIONS_KEPT: Final = 32
+_BYTES_KEPT: Final = 64 << 20
 _PR_SET_PDEATHSIG: Final = 1
 
 TaskFunction = Callable[[Any, Workplace, Task], Any]
@@ -70,7 +71,10 @@ class Worker:
         self._code_root = Path(assignment.code_root)
         self._bundles = ImportedBundles()
         self._active: tuple[Parcel | None, str] = (None, "")
-        self._functions: OrderedDict[tuple[str, bytes], TaskFunction] = OrderedDict()
+        self._functions: OrderedDict[tuple[str, bytes | None], tuple[TaskFunction, int]] = (
+            OrderedDict()
+        )
+        self._bytes_kept = 0
 
     def run(self, value: tuple[Any, ...]) -> tuple[str, float, tuple[Any, ...]]:
         """Run the task in a tuple; return (status, seconds, result tuple). Never raises."""
@@ -103,22 +107,25 @@ class Worker:
 
     def _function(self, task: Task) -> TaskFunction:
         """Return the task's function, unpickled once and among the modules it came with."""
-        bundle = self._activate(task.bundle)
-        pickled = self._workplace.receive(task.function)
-        key = (bundle, hashlib.blake2b(pickled, digest_size=16).digest())
-        function = self._functions.get(key)
-        if function is None:
-            function = self._functions[key] = load(pickled)
-            if len(self._functions) > _FUNCTIONS_KEPT:
-                self._functions.popitem(last=False)
-        return function
+        bundle = self._activate(task.job, task.bundle)
+        key = (bundle, task.function.identity)
+        known = self._functions.get(key)
+        if known is None:
+            pickled = self._workplace.receive_shared(task.job, task.function)
+            known = self._functions[key] = load(pickled), len(pickled)
+            self._bytes_kept += len(pickled)
+            while len(self._functions) > 2 and (
+                len(self._functions) > _FUNCTIONS_KEPT or self._bytes_kept > _BYTES_KEPT
+            ):
+                self._bytes_kept -= self._functions.popitem(last=False)[1][1]
+        return known[0]
 
-    def _activate(self, parcel: Parcel | None) -> str:
+    def _activate(self, job: str, parcel: Parcel | None) -> str:
         """Make imports come from the bundle in this parcel; return its digest."""
         if parcel != self._active[0]:
-            bundle = (
-                Bundle() if parcel is None else Bundle.from_bytes(self._workplace.receive(parcel))
-            )
+            bundle = Bundle()
+            if parcel is not None:
+                bundle = Bundle.from_bytes(self._workplace.receive_shared(job, parcel))
             folder = unpack_bundle(bundle, self._code_root) if bundle.digest else None
             self._bundles.activate(bundle.digest, folder)
             self._active = (parcel, bundle.digest)

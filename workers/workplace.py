@@ -13,7 +13,8 @@ from typing import IO
 from tuplespace.pickles import dump_data
 from tuplespace.security import Key
 from workers.blocks import BlockReader, BlockWriter, Frame, Location
-from workers.task import INLINE_BYTES, Parcel
+from workers.shared import read_shared, write_shared
+from workers.task import INLINE_BYTES, SHARED_INLINE_BYTES, Parcel
 
 
 class Workplace:
@@ -76,6 +77,13 @@ class Workplace:
             frame = file.write(data)
         return Parcel(None, self.location(file.path), frame)
 
+    def send_shared(self, job: str, data: bytes) -> Parcel:
+        """Return bytes that many tasks need as a parcel, in a block under their hash if need be."""
+        if len(data) <= SHARED_INLINE_BYTES:
+            return Parcel(data)
+        path, frame = write_shared(self._root, job, data)
+        return Parcel(None, self.location(path), frame)
+
     def is_here(self, location: Location) -> bool:
         """Say whether this block file is on this host's disk."""
         return location.host == self.host and Path(location.path).exists()
@@ -91,6 +99,18 @@ class Workplace:
         assert parcel.location is not None
         assert parcel.frame is not None
         return self.reader.read(parcel.location, [parcel.frame])[0]
+
+    def receive_shared(self, job: str, parcel: Parcel) -> bytes:
+        """Return the bytes of a parcel that `send_shared` made, fetched once per host.
+
+        Raises:
+            BlockLostError: Its block cannot be had.
+        """
+        if parcel.content is not None:
+            return parcel.content
+        assert parcel.location is not None
+        assert parcel.frame is not None
+        return read_shared(self._root, job, parcel.location, parcel.frame, self.reader)
 
     def open_at(self, uri: str, path: str, size: int, mtime_ns: int) -> IO[bytes]:
         """Open an input file of the host whose block server this is; see `files`."""

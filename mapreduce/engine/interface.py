@@ -18,8 +18,10 @@ class Engine(Protocol):
             TupleSpaceError: It cannot be begun.
         """
 
-    def send(self, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
-        """Return bytes as something that a task can carry; for any thread.
+    def send(
+        self, name: str, data: bytes, inline: int = INLINE_BYTES, *, shared: bool = False
+    ) -> Parcel:
+        """Return bytes as something that a task can carry, or that many share; for any thread.
 
         It takes no memory here if they are more than `inline`, and can be had until `close`.
         """

@@ -68,9 +68,14 @@ class SpaceEngine:
             with suppress(errors.TupleSpaceError):
                 self._handle.renew(JOB_LEASE)
 
-    def send(self, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
+    def send(
+        self, name: str, data: bytes, inline: int = INLINE_BYTES, *, shared: bool = False
+    ) -> Parcel:
         """See `Engine.send`."""
-        parcel = self._workplace.send_bytes(self._job, name, data, inline)
+        if shared:
+            parcel = self._workplace.send_shared(self._job, data)
+        else:
+            parcel = self._workplace.send_bytes(self._job, name, data, inline)
         if parcel.location is None:
             return parcel
         return parcel._replace(location=parcel.location._replace(uri=self._serve().uri))
