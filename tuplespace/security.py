@@ -8,6 +8,7 @@ not encrypt, and whoever has it may run code on every worker: that is what it is
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
 import os
 import secrets
@@ -20,6 +21,12 @@ from tuplespace.errors import AuthenticationError
 KEY_FILE_VARIABLE: Final = "TUPLESPACE_KEY_FILE"
 _KEY_BYTES: Final = 32
 _MAC_BYTES: Final = 32
+#: What is behind a signature: which one it is, and its bytes.
+_HEAD_BYTES: Final = 1 + _MAC_BYTES
+_BLAKE, _HMAC = b"b", b"h"
+#: Keyed BLAKE2b (RFC 7693) is several times as fast as HMAC-SHA256 up to about this size; beyond
+#: it is half as fast where the processor knows SHA.
+_BLAKE_LIMIT: Final = 1 << 12
 #: Up to this size one call over a copy is faster than two calls without.
 _COPY_LIMIT: Final = 1 << 16
 
@@ -31,14 +38,18 @@ class Key:
         path: The file it came from, None for one made for this process.
     """
 
-    __slots__ = ("_secrets", "path")
+    __slots__ = ("_blake", "_secrets", "path")
 
     def __init__(self, secret: bytes, path: Path | None = None) -> None:
         self.path = path
         self._secrets = {
             purpose: hmac.digest(secret, purpose.encode(), "sha256")
-            for purpose in ("connect", "proxy", "ring", "seal")
+            for purpose in ("connect", "proxy", "ring", "seal", "seal-small")
         }
+        # Copied for each signature: that is cheaper than to begin with the key.
+        self._blake = hashlib.blake2b(
+            key=self._secrets["seal-small"], digest_size=_MAC_BYTES, person=b"seal"
+        )
 
     def proof(self, role: str, *nonces: str) -> str:
         """Return what only a holder of the key can answer to these nonces."""
@@ -59,7 +70,8 @@ class Key:
 
     def seal(self, context: str, body: bytes) -> bytes:
         """Return the body behind a signature that binds it to this context."""
-        return self._mac(context, body) + body
+        kind = _BLAKE if len(body) <= _BLAKE_LIMIT else _HMAC
+        return kind + self._mac(kind, context, body) + body
 
     def unseal(self, context: str, sealed: bytes) -> bytes:
         """Return the body.
@@ -68,16 +80,22 @@ class Key:
             AuthenticationError: It was not sealed with this key for this context; nothing in it
                 may be trusted, least of all unpickled.
         """
-        body = sealed[_MAC_BYTES:]
-        if not hmac.compare_digest(sealed[:_MAC_BYTES], self._mac(context, body)):
+        kind, body = sealed[:1], sealed[_HEAD_BYTES:]
+        mac = self._mac(kind, context, body)
+        if not hmac.compare_digest(sealed[1:_HEAD_BYTES], mac):
             raise AuthenticationError(
                 "a signature is wrong: this was written with another cluster key, or changed on "
                 f"the way ({context})"
             )
         return body
 
-    def _mac(self, context: str, body: bytes) -> bytes:
-        scope = context.encode() + b"\0"
+    def _mac(self, kind: bytes, context: str, body: bytes) -> bytes:
+        """Return the signature of this kind; each has a key of its own and signs its kind too."""
+        scope = kind + context.encode() + b"\0"
+        if kind == _BLAKE:
+            small = self._blake.copy()
+            small.update(scope + body)
+            return small.digest()
         if len(body) < _COPY_LIMIT:
             return hmac.digest(self._secrets["seal"], scope + body, "sha256")
         mac = hmac.new(self._secrets["seal"], scope, "sha256")

@@ -246,7 +246,7 @@ def forgeries(genuine_key):
 
     def sealed_for_another_use(request):
         body = answer_to(request, genuine_key)[:-32]
-        yield body + genuine_key.seal("", body)[:32]
+        yield body + genuine_key.seal("", body)[1:33]
 
     return old, of_another_key, changed, of_another_size, echo, sealed_for_another_use
 

@@ -87,7 +87,7 @@ def test_the_key_is_looked_for_where_one_says(tmp_path, monkeypatch):
     assert key_path(tmp_path / "third") == tmp_path / "third"
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, (1 << 16) - 1, 1 << 16, 1 << 20])
+@pytest.mark.parametrize("size", [0, 1, 100, 1 << 12, (1 << 12) + 1, (1 << 16) - 1, 1 << 16, 1 << 20])
 def test_what_is_sealed_is_unsealed(size):
     key, body = throwaway_key(), bytes(size)
     assert bytes(key.unseal("context", key.seal("context", body))) == body
@@ -107,19 +107,32 @@ def test_a_seal_holds_for_its_context_and_its_key_only():
             other.unseal(context, sealed)
 
 
-def test_every_changed_bit_and_every_cut_breaks_the_seal():
+@pytest.mark.parametrize("body", [b"thirteen bytes", bytes(5000)])
+def test_every_changed_bit_and_every_cut_breaks_the_seal(body):
     key = throwaway_key()
-    sealed = key.seal("field", b"thirteen bytes")
-    for bit in range(8 * len(sealed)):
+    sealed = key.seal("field", body)
+    for bit in range(8 * 80 if len(body) > 80 else 8 * len(sealed)):
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(AuthenticationError):
             key.unseal("field", bytes(changed))
-    for length in range(len(sealed)):
+    for length in (*range(min(80, len(sealed))), len(sealed) - 1):
         with pytest.raises(AuthenticationError):
             key.unseal("field", sealed[:length])
     with pytest.raises(AuthenticationError):
         key.unseal("field", sealed + b"\0")
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_signature_passes_for_no_other_kind_and_no_other_size(size):
+    key = throwaway_key()
+    sealed = key.seal("field", bytes(size))
+    for kind in range(256):
+        if kind != sealed[0]:
+            with pytest.raises(AuthenticationError):
+                key.unseal("field", bytes([kind]) + sealed[1:])
+    with pytest.raises(AuthenticationError):  # the shorter and the longer kind of body
+        key.unseal("field", sealed[:33] + bytes(5100 - size))
 
 
 class Booby:
