@@ -204,7 +204,8 @@ class Agent:
             except errors.TupleSpaceError as error:
                 self._excuse(error)
                 continue
-            surplus = self._shelf.add([Errand(claim) for claim in self._of_live_jobs(claims)])
+            now = time.monotonic()
+            surplus = self._shelf.add([Errand(claim, now) for claim in self._of_live_jobs(claims)])
             self._release([errand.claim for errand in surplus])
 
     def _of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
@@ -266,17 +267,17 @@ class Agent:
         self._shelf.drop(again)
 
     def _run_group(self, child: Child, group: list[Errand]) -> None:
-        waiting = dict(enumerate(group))
+        waiting = group
         self._running[child] = group
         try:
-            child.send(tuple((ticket, errand.value) for ticket, errand in waiting.items()))
+            child.send(tuple(errand.value for errand in group))
             while waiting:
-                for ticket, _, seconds, result in child.receive():
-                    errand = waiting.pop(ticket)
-                    self._shelf.done(errand, seconds)
-                    self._clerk.put(errand, result)
+                seconds, results = child.receive()
+                answered, waiting = waiting[: len(results)], waiting[len(results) :]
+                self._shelf.done(answered, seconds)
+                self._clerk.put(list(zip(answered, results, strict=True)))
         except WorkerDiedError as death:
-            unanswered = [errand for errand in waiting.values() if not self._forgo(errand)]
+            unanswered = [errand for errand in waiting if not self._forgo(errand)]
             if self._stopping.is_set():
                 self._shelf.drop(unanswered)
             elif len(unanswered) != 1:
@@ -293,16 +294,16 @@ class Agent:
         """Answer nothing for a task whose job is over; False if it is not."""
         if errand.value[1] not in self._over:
             return False
-        self._shelf.done(errand, None)
-        self._clerk.put(errand, None)
+        self._shelf.done([errand])
+        self._clerk.put([(errand, None)])
         return True
 
     def _answer_died(self, child: Child, errand: Errand, death: WorkerDiedError) -> None:
         outcome = Outcome.of_death(
             errand.value, self._key, self.host, child.pid, str(death), death.cause
         )
-        self._shelf.done(errand, None)
-        self._clerk.put(errand, outcome.to_tuple(self._key))
+        self._shelf.done([errand])
+        self._clerk.put([(errand, outcome.to_tuple(self._key))])
 
     def _relay(self, pid: int, line: str) -> None:
         self._say(f"[{self.host}/{pid}] {line}")

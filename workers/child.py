@@ -105,7 +105,7 @@ class Child:
         self._receive()
 
     def send(self, group: tuple[Any, ...]) -> None:
-        """Give it a group of (ticket, task tuple).
+        """Give it a group of task tuples.
 
         Raises:
             WorkerDiedError: It has ended.
@@ -116,7 +116,7 @@ class Child:
             raise WorkerDiedError(self._epitaph(), self._cause) from None
 
     def receive(self) -> Any:
-        """Wait for its next answers: (ticket, status, seconds, result tuple) each.
+        """Wait for its next answers, in the order of the tasks: their seconds, and their results.
 
         Raises:
             WorkerDiedError: It has ended.

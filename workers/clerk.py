@@ -40,13 +40,13 @@ class Clerk:
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._space, self._shelf, self._excuse, self._say = space, shelf, excuse, say
-        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[list[Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
         self._thread.start()
 
-    def put(self, errand: Errand, result: tuple[Any, ...] | None) -> None:
-        """Confirm an errand's claim soon, writing its result; None: nothing is to be written."""
-        self._answers.put((errand, result))
+    def put(self, answers: list[Answer]) -> None:
+        """Confirm errands' claims soon, writing their results; None: nothing is to be written."""
+        self._answers.put(answers)
 
     def finish(self, seconds: float) -> bool:
         """Confirm what is there, for so long at most; say whether that was all."""
@@ -56,14 +56,14 @@ class Clerk:
 
     def _run(self) -> None:
         while (first := self._answers.get()) is not None:
-            batch, ended = [first], False
+            batch, ended = first, False
             with suppress(queue.Empty):
                 while len(batch) < _MOST:
-                    answer = self._answers.get_nowait()
-                    if answer is None:
+                    answers = self._answers.get_nowait()
+                    if answers is None:
                         ended = True
                         break
-                    batch.append(answer)
+                    batch += answers
             while batch:
                 batch = self._confirm(batch)
             if ended:
@@ -82,6 +82,9 @@ class Clerk:
         except errors.TupleSpaceError as error:
             self._excuse(error)
             return batch
+        if not any(outcomes):
+            self._shelf.forget([errand for errand, _ in batch])
+            return []
         again, done, refused, full = [], [], None, None
         for answer, outcome in zip_longest(batch, outcomes):
             if isinstance(outcome, errors.SpaceFullError):

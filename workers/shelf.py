@@ -22,12 +22,13 @@ from typing import Any, Final
 
 from tuplespace.interface import Claim
 
-#: Work a worker may have waiting, in seconds and in tasks.
-PREFETCH_SECONDS: Final = 0.2
+#: Work a worker may have waiting, in seconds and in tasks. What it costs to be without for the
+#: time of a claim, against what others may want meanwhile.
+PREFETCH_SECONDS: Final = 0.05
 PREFETCH_TASKS: Final = 512
 #: Work handed to a worker at once, in seconds and in tasks.
 GROUP_SECONDS: Final = 0.002
-GROUP_TASKS: Final = 64
+GROUP_TASKS: Final = 256
 #: A task that has waited this long was prefetched in error; others may be idle.
 OVERDUE_SECONDS: Final = 0.5
 #: The weight of the newest duration in the running mean.
@@ -39,11 +40,11 @@ class Errand:
 
     __slots__ = ("alone", "claim", "phase", "since", "value")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, now: float | None = None) -> None:
         self.claim = claim
         self.value: Any = claim.tuple
-        self.phase = (self.value[1], self.value[2])
-        self.since = time.monotonic()
+        self.phase = self.value[1:3]
+        self.since = time.monotonic() if now is None else now
         self.alone = False
 
 
@@ -56,7 +57,12 @@ class Shelf:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._changed = threading.Condition()
+        # One lock, and a condition for each kind of thread that waits: to wake one up costs more
+        # than to run a short task.
+        lock = self._lock = threading.Lock()
+        self._room_made = threading.Condition(lock)
+        self._work_came = threading.Condition(lock)
+        self._run_ended = threading.Condition(lock)
         self._waiting: deque[Errand] = deque()
         self._running: set[Errand] = set()
         self._answered: set[Errand] = set()
@@ -67,12 +73,12 @@ class Shelf:
 
     def wait_for_room(self) -> int:
         """Wait until more tasks are wanted and return how many; 0: closed."""
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 room = self._room()
                 if room > 0:
                     return room
-                self._changed.wait()
+                self._room_made.wait()
             return 0
 
     def _room(self) -> int:
@@ -91,7 +97,7 @@ class Shelf:
 
         Of a phase nobody knows yet, each worker gets one.
         """
-        with self._changed:
+        with self._lock:
             surplus: list[Errand] = []
             room = max(1, self._idle - len(self._waiting))
             for errand in errands:
@@ -105,19 +111,20 @@ class Shelf:
                     surplus.append(errand)
             if self._closed:
                 surplus, self._waiting = [*surplus, *self._waiting], deque()
-            self._changed.notify_all()
+            self._work_came.notify(len(self._waiting))
             return surplus
 
     def next_group(self) -> list[Errand] | None:
         """Wait for tasks and return those to send to one worker together; None: closed."""
-        with self._changed:
-            self._idle += 1
-            self._changed.notify_all()
-            try:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-            finally:
-                self._idle -= 1
+        with self._lock:
+            if not self._waiting:
+                self._idle += 1
+                self._tell_of_room()
+                try:
+                    while not self._waiting and not self._closed:
+                        self._work_came.wait()
+                finally:
+                    self._idle -= 1
             if self._closed:
                 return None
             group = [self._waiting.popleft()]
@@ -128,17 +135,22 @@ class Shelf:
                 while len(group) < size and self._waiting and not self._waiting[0].alone:
                     group.append(self._waiting.popleft())
             self._running.update(group)
-            self._changed.notify_all()
+            self._tell_of_room()
             return group
 
-    def done(self, errand: Errand, seconds: float | None) -> None:
-        """Note that a worker has answered after so many seconds of work; None: it died of it."""
-        with self._changed:
-            self._running.discard(errand)
-            self._answered.add(errand)
-            if seconds is not None:
-                self._learn(errand.phase, seconds)
-            self._changed.notify_all()
+    def _tell_of_room(self) -> None:
+        if self._room() > 0:
+            self._room_made.notify()
+
+    def done(self, errands: list[Errand], seconds: Iterable[float] = ()) -> None:
+        """Note that a worker has answered, each after so many seconds of work; (): it died of it."""
+        with self._lock:
+            self._running.difference_update(errands)
+            self._answered.update(errands)
+            for errand, each in zip(errands, seconds, strict=False):
+                self._learn(errand.phase, each)
+            self._tell_of_room()
+            self._tell_of_end()
 
     def _learn(self, phase: tuple[str, str], seconds: float) -> None:
         mean = self._means.get(phase)
@@ -148,60 +160,76 @@ class Shelf:
             mean = seconds
         self._means[phase] = mean + _WEIGHT * (seconds - mean)
 
+    def _tell_of_end(self) -> None:
+        if not self._running:
+            self._run_ended.notify_all()
+
     def retry_alone(self, errands: list[Errand]) -> None:
         """Put tasks back of which one has ended its worker, each to be run by itself."""
-        with self._changed:
-            for errand in reversed(errands):
+        with self._lock:
+            for errand in errands:
                 errand.alone = True
-                self._running.discard(errand)
-                self._waiting.appendleft(errand)
-            self._changed.notify_all()
+            self._put_back(errands)
+
+    def put_back(self, errands: list[Errand]) -> None:
+        """Put tasks back that a worker has not started."""
+        with self._lock:
+            self._put_back(errands)
+
+    def _put_back(self, errands: list[Errand]) -> None:
+        self._running.difference_update(errands)
+        self._waiting.extendleft(reversed(errands))
+        self._work_came.notify(len(errands))
+        self._tell_of_end()
 
     def drop(self, errands: list[Errand]) -> None:
         """Forget running tasks that end with their worker; their claims end with the session."""
-        with self._changed:
+        with self._lock:
             self._running.difference_update(errands)
-            self._changed.notify_all()
+            self._tell_of_end()
 
     def lose(self, errand: Errand) -> None:
         """Note that the claim has ended: do not start it; if it runs, its result is refused."""
-        with self._changed:
+        with self._lock:
             if errand in self._waiting:
                 self._waiting.remove(errand)
+                self._tell_of_room()
 
     def forget(self, errands: Iterable[Errand]) -> None:
         """Forget tasks whose results have been confirmed."""
-        with self._changed:
+        with self._lock:
             self._answered.difference_update(errands)
-            self._changed.notify_all()
 
     def held(self) -> list[Errand]:
         """Return all whose claims must be renewed."""
-        with self._changed:
+        with self._lock:
             return [*self._waiting, *self._running, *self._answered]
 
     def overdue(self) -> list[Errand]:
         """Take off and return the tasks that have waited too long while the workers are busy."""
-        with self._changed:
+        with self._lock:
             limit = time.monotonic() - OVERDUE_SECONDS
             late = {e for e in self._waiting if e.since < limit and not e.alone}
             if late:
                 self._waiting = deque(e for e in self._waiting if e not in late)
+                self._tell_of_room()
             return list(late)
 
     def clear(self) -> list[Errand]:
         """Take off and return all that waits."""
-        with self._changed:
+        with self._lock:
             waiting, self._waiting = list(self._waiting), deque()
+            self._tell_of_room()
             return waiting
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing runs; False if it still does after `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout)
+        with self._run_ended:
+            return self._run_ended.wait_for(lambda: not self._running, timeout)
 
     def close(self) -> None:
         """Make everybody who waits return."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._room_made.notify_all()
+            self._work_came.notify_all()

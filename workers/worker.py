@@ -4,8 +4,8 @@ It never dies of user code that merely raises, and never outlives its agent: the
 agent ends, and a thread that waits for that ends the process and whatever the task has started.
 ::
 
-    agent -> worker   Assignment, then groups of (ticket, task tuple)
-    worker -> agent   answers to one or more tickets: (ticket, status, seconds, result tuple)
+    agent -> worker   Assignment, then groups of task tuples
+    worker -> agent   answers to the next tasks of the group: (seconds of each), (their results)
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Worker:
         )
         self._bytes_kept = 0
 
-    def run(self, value: tuple[Any, ...]) -> tuple[str, float, tuple[Any, ...]]:
-        """Run the task in a tuple; return (status, seconds, result tuple). Never raises."""
+    def run(self, value: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+        """Run the task in a tuple; return (seconds, result tuple). Never raises."""
         started = time.perf_counter()
         task, status, parcel, details = None, ERROR, None, {}
         try:
@@ -103,7 +103,7 @@ class Worker:
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
             details,
         )  # fmt: skip
-        return status, seconds, outcome.to_tuple(self._key)
+        return seconds, outcome.to_tuple(self._key)
 
     def _function(self, task: Task) -> TaskFunction:
         """Return the task's function, unpickled once and among the modules it came with."""
@@ -168,16 +168,17 @@ def _die_with_agent() -> None:
 
 
 def _run_group(worker: Worker, group: Any, pipe: Connection) -> None:
-    answers: list[Any] = []
-    flushed = time.perf_counter()
-    for ticket, value in group:
-        answers.append((ticket, *worker.run(value)))
-        if time.perf_counter() - flushed > _FLUSH_SECONDS:
-            pipe.send_bytes(pack(tuple(answers)))
-            answers = []
-            flushed = time.perf_counter()
+    answers: list[tuple[float, tuple[Any, ...]]] = []
+    held = 0.0
+    for value in group:
+        answer = worker.run(value)
+        answers.append(answer)
+        held += answer[0]
+        if held > _FLUSH_SECONDS:
+            pipe.send_bytes(pack(tuple(zip(*answers, strict=True))))
+            answers, held = [], 0.0
     if answers:
-        pipe.send_bytes(pack(tuple(answers)))
+        pipe.send_bytes(pack(tuple(zip(*answers, strict=True))))
 
 
 def _receive(pipe: Connection, groups: queue.SimpleQueue[bytes]) -> None:
