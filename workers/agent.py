@@ -34,18 +34,17 @@ from tuplespace.connect import connect, missing_key
 from tuplespace.interface import Claim, Handle
 from tuplespace.resources import cores
 from tuplespace.security import load_key
-from tuplespace.template import OneOf
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
+from workers.claims import Claims
 from workers.clerk import Clerk
 from workers.memory import worker_limit
-from workers.shelf import Errand, Shelf
+from workers.shelf import OVERDUE_SECONDS, Errand, Shelf
 from workers.sizes import in_words
-from workers.task import ANYWHERE, MEMORY, Outcome, this_runtime
+from workers.task import MEMORY, Outcome, this_runtime
 from workers.watch import Watch
 from workers.worker import Assignment
 
-CLAIM_LEASE: Final = 30.0
 WORKER_LEASE: Final = 10.0
 #: Seconds that running tasks may take to end once an agent is told to stop.
 DRAIN_SECONDS: Final = 5.0
@@ -127,6 +126,7 @@ class Agent:
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             for target in targets
         ]
+        self._claims = Claims(self._space, self.name, self.host)
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
         )
@@ -184,7 +184,7 @@ class Agent:
         if self._clerk.finish(
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
-            self._release(given_back)
+            self._claims.release(given_back)
             with suppress(errors.TupleSpaceError):
                 if self._registration is not None:
                     self._registration.cancel()
@@ -193,20 +193,17 @@ class Agent:
     # -- the claimer
 
     def _claim(self) -> None:
-        template = (
-            "task", None, None, None, this_runtime(), OneOf(ANYWHERE, self.name, self.host), None,
-        )  # fmt: skip
         while (wanted := self._shelf.wait_for_room()) > 0:
             try:
-                claims = self._space.claim_many(template, wanted, lease=CLAIM_LEASE)
+                claims = self._claims.claim(wanted)
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
                 continue
-            now = time.monotonic()
-            surplus = self._shelf.add([Errand(claim, now) for claim in self._of_live_jobs(claims)])
-            self._release([errand.claim for errand in surplus])
+            claims, now = self._of_live_jobs(claims), time.monotonic()
+            surplus = self._shelf.add([Errand(claim, now) for claim in claims])
+            self._claims.release([errand.claim for errand in surplus])
 
     def _of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
         """Return the claims whose jobs have a driver, and end the others' jobs."""
@@ -215,31 +212,16 @@ class Agent:
             return claims
         try:
             self._served_jobs |= jobs
-            self._known_jobs = known = self._live_jobs()
+            self._known_jobs = known = self._claims.live_jobs()
             for job in jobs - known:
                 dead = [claim for claim in claims if claim.tuple[1] == job]
                 self._space.confirm_many([(claim, ()) for claim in dead])
-                self._clear_job(job)
+                self._claims.clear_job(job)
+            return self._claims.own_first([claim for claim in claims if claim.tuple[1] in known])
         except errors.TupleSpaceError as error:
-            self._release(claims)
+            self._claims.release(claims)
             self._excuse(error)
             return []
-        return [claim for claim in claims if claim.tuple[1] in known]
-
-    def _live_jobs(self) -> set[str]:
-        return {value[1] for value in self._space.read_all(("job", None, None))}
-
-    def _clear_job(self, job: str) -> None:
-        """Remove the tuples of a job whose driver has gone for good."""
-        for template in (("task", job, *[None] * 5), ("result", job, None, None, None)):
-            with suppress(errors.MatchTimeoutError):
-                while True:
-                    self._space.take_many(template, 1000, timeout=0)
-
-    def _release(self, claims: list[Claim]) -> None:
-        if claims:
-            with suppress(errors.TupleSpaceError):
-                self._space.release_many(claims)
 
     # -- the feeders
 
@@ -272,10 +254,15 @@ class Agent:
         try:
             child.send(tuple(errand.value for errand in group))
             while waiting:
-                seconds, results = child.receive()
-                answered, waiting = waiting[: len(results)], waiting[len(results) :]
-                self._shelf.done(answered, seconds)
-                self._clerk.put(list(zip(answered, results, strict=True)))
+                seconds, results, given_back = child.receive()
+                begun = len(waiting) - given_back
+                answered, back = waiting[: len(results)], waiting[begun:]
+                waiting = waiting[len(results) : begun]
+                if answered:
+                    self._shelf.done(answered, seconds)
+                    self._clerk.put(list(zip(answered, results, strict=True)))
+                if back:
+                    self._shelf.put_back(back)
         except WorkerDiedError as death:
             unanswered = [errand for errand in waiting if not self._forgo(errand)]
             if self._stopping.is_set():
@@ -316,7 +303,9 @@ class Agent:
         while not self._stopping.wait(_BEAT):
             now = time.monotonic()
             try:
-                self._release([errand.claim for errand in self._shelf.overdue()])
+                for child in list(self._running):
+                    child.recall(OVERDUE_SECONDS)
+                self._claims.release([errand.claim for errand in self._shelf.overdue()])
                 if now >= renew_at:
                     renew_at = now + _RENEW_SECONDS
                     self._renew()
@@ -365,14 +354,14 @@ class Agent:
         self._served_jobs |= held
         served = set(self._served_jobs)  # as it was before we ask: the claimer adds new ones
         if folders or served:
-            live = self._live_jobs()
+            live = self._claims.live_jobs()
             self._over = served - live
             for child, group in list(self._running.items()):
                 if self._over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
                     child.kill("was ended: its job has ended")
             for job in self._over:
-                self._clear_job(job)
+                self._claims.clear_job(job)
             self._served_jobs -= self._over - held
             for job in folders.keys() - live:
                 shutil.rmtree(folders[job], ignore_errors=True)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuplespace.wire import pack, unpack
-from workers.worker import Assignment
+from workers.worker import RECALL, Assignment
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[1]
 # The agent's folder must not be searched for modules: the user's own travel with the job.
 _BOOT: Final = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.insert(0, sys.argv[2]); "
-    "from workers.worker import main; main(int(sys.argv[1]))"
+    "from workers.worker import main; main(int(sys.argv[1]), int(sys.argv[3]))"
 )
 
 #: A longer line of output is cut in pieces.
@@ -61,10 +62,13 @@ class Child:
 
     def __init__(self, assignment: Assignment, relay: Callable[[int, str], None]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._bell, their_bell = socket.socketpair()
+        self._bell.setblocking(False)
+        with theirs, their_bell:
+            ends = [theirs.fileno(), their_bell.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(_PACKAGE_ROOT)],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-c", _BOOT, str(ends[0]), str(_PACKAGE_ROOT), str(ends[1])],
+                pass_fds=ends,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -75,6 +79,8 @@ class Child:
         self.memory = 0
         self._reason, self._cause = "", ""
         self._pipe = Connection(ours.detach())
+        self._heard = 0.0  # from it, or from us
+        self._can_recall = False
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
         )
@@ -110,20 +116,32 @@ class Child:
         Raises:
             WorkerDiedError: It has ended.
         """
+        self._heard, self._can_recall = time.monotonic(), len(group) > 1
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
             raise WorkerDiedError(self._epitaph(), self._cause) from None
 
     def receive(self) -> Any:
-        """Wait for its next answers, in the order of the tasks: their seconds, and their results.
+        """Wait for its next answers, in the order of the tasks.
+
+        Returns:
+            Their seconds, their results, and how many tasks it gives back, from the group's end.
 
         Raises:
             WorkerDiedError: It has ended.
         """
-        answers = self._receive()
+        message = self._receive()
+        self._heard = time.monotonic()
         self.has_answered = True
-        return unpack(answers)
+        return unpack(message)
+
+    def recall(self, seconds: float) -> None:
+        """Have it give back what it has not begun, if it has been silent so long; for any thread."""
+        if self._can_recall and time.monotonic() - self._heard >= seconds:
+            self._can_recall = False
+            with suppress(OSError):
+                self._bell.send(RECALL)
 
     def _receive(self) -> bytes:
         try:
@@ -164,3 +182,4 @@ class Child:
         self._process.wait()
         self._printer.join(1.0)
         self._pipe.close()
+        self._bell.close()

@@ -1,29 +1,31 @@
 """The worker: a child process that receives tasks, runs user code and answers.
 
-It never dies of user code that merely raises, and never outlives its agent: the pipe to the
-agent ends, and a thread that waits for that ends the process and whatever the task has started.
+It never dies of user code that merely raises, and never outlives its agent: the bell from the
+agent ends, and a thread that listens to it ends the process and whatever the task has started.
 ::
 
     agent -> worker   Assignment, then groups of task tuples
-    worker -> agent   answers to the next tasks of the group: (seconds of each), (their results)
+    worker -> agent   answers to the next tasks of the group: (seconds of each), (their results),
+                      and how many from its end were not begun and are given back
+    agent ~> worker   the bell: give them back
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import queue
 import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from tuplespace.errors import AuthenticationError, InvalidTupleError
 from tuplespace.pickles import load
@@ -37,6 +39,8 @@ from workers.workplace import Workplace
 
 #: Answers are held back this long, to travel together.
 _FLUSH_SECONDS: Final = 0.002
+#: What the bell says: answer, and give back what you have not begun.
+RECALL: Final = b"r"
 #: Of functions that were unpickled, and of their pickles' bytes; a map and a reduce always are.
 _FUNCTIONS_KEPT: Final = 32
 _BYTES_KEPT: Final = 64 << 20
@@ -144,8 +148,60 @@ def describe(error: BaseException) -> dict[str, Any]:
     return {**details, **more} if isinstance(more, dict) else details
 
 
-def main(descriptor: int) -> None:
-    """Serve the agent at the other end of this pipe until it closes."""
+class Desk:
+    """The group in hand: what is to be run, and what was answered and has not been sent yet.
+
+    Args:
+        pipe: To the agent.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._tasks: deque[tuple[Any, ...]] = deque()
+        self._answers: list[tuple[float, tuple[Any, ...]]] = []
+        self._held = 0.0
+
+    def run(self, worker: Worker, group: tuple[Any, ...]) -> None:
+        """Run and answer a group, but for what is given back meanwhile."""
+        self._tasks.extend(group)
+        while self._tasks:
+            try:
+                value = self._tasks.popleft()
+            except IndexError:  # it was given back just now
+                break
+            answer = worker.run(value)
+            with self._lock:
+                self._answers.append(answer)
+                self._held += answer[0]
+                if self._held > _FLUSH_SECONDS:
+                    self._send()
+        with self._lock:
+            self._send()
+
+    def give_back(self) -> None:
+        """Send the answers there are and give back what was not begun; for another thread."""
+        with self._lock:
+            given_back = 0
+            with suppress(IndexError):
+                while True:
+                    self._tasks.pop()
+                    given_back += 1
+            self._send(given_back)
+
+    def _send(self, given_back: int = 0) -> None:
+        answers, self._answers, self._held = self._answers, [], 0.0
+        if answers or given_back:
+            seconds, results = zip(*answers, strict=True) if answers else ((), ())
+            self._pipe.send_bytes(pack((seconds, results, given_back)))
+
+
+def main(descriptor: int, bell: int) -> None:
+    """Serve the agent at the other end of this pipe until it closes.
+
+    Args:
+        descriptor: Of the pipe. bell: Of the socket that the agent rings, and that ends with it.
+    """
     # Ctrl-C reaches the whole terminal; the agent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_agent()
@@ -154,11 +210,15 @@ def main(descriptor: int) -> None:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     pipe = Connection(socket.socket(fileno=descriptor).detach())
     worker = Worker(Assignment(*unpack(pipe.recv_bytes())))
-    groups: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, groups), name="agent-pipe", daemon=True).start()
+    desk = Desk(pipe)
+    threading.Thread(target=_listen, args=(bell, desk), name="agent-bell", daemon=True).start()
     pipe.send_bytes(b"ready")
     while True:
-        _run_group(worker, unpack(groups.get()), pipe)
+        try:
+            message = pipe.recv_bytes()
+        except (OSError, EOFError):
+            _end()
+        desk.run(worker, unpack(message))
 
 
 def _die_with_agent() -> None:
@@ -167,24 +227,19 @@ def _die_with_agent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _run_group(worker: Worker, group: Any, pipe: Connection) -> None:
-    answers: list[tuple[float, tuple[Any, ...]]] = []
-    held = 0.0
-    for value in group:
-        answer = worker.run(value)
-        answers.append(answer)
-        held += answer[0]
-        if held > _FLUSH_SECONDS:
-            pipe.send_bytes(pack(tuple(zip(*answers, strict=True))))
-            answers, held = [], 0.0
-    if answers:
-        pipe.send_bytes(pack(tuple(zip(*answers, strict=True))))
+def _listen(bell: int, desk: Desk) -> None:
+    with socket.socket(fileno=bell) as sock:
+        while True:
+            try:
+                rung = sock.recv(1)
+            except OSError:
+                rung = b""
+            if not rung:
+                _end()
+            desk.give_back()
 
 
-def _receive(pipe: Connection, groups: queue.SimpleQueue[bytes]) -> None:
-    while True:
-        try:
-            groups.put(pipe.recv_bytes())
-        except (OSError, EOFError):
-            # The agent has gone. This process leads its group: the task's children go with it.
-            os.killpg(0, signal.SIGKILL)
+def _end() -> NoReturn:
+    """The agent has gone. This process leads its group: the task's children go with it."""
+    os.killpg(0, signal.SIGKILL)
+    raise SystemExit(1)

@@ -1,0 +1,77 @@
+"""What an agent claims of a space: tasks of live jobs, those that are aimed at it first."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from tuplespace import errors
+from tuplespace.interface import Claim, Space
+from tuplespace.template import OneOf
+from workers.task import ANYWHERE, this_runtime
+
+CLAIM_LEASE: Final = 30.0
+
+
+class Claims:
+    """One agent's way to its tasks.
+
+    Args:
+        space: Where they are. name, host: The agent's own.
+    """
+
+    def __init__(self, space: Space, name: str, host: str) -> None:
+        self._space, self._own_names = space, (name, host)
+        self._aiming = False  # whether a live job says that some of its tasks have an affinity
+
+    def claim(self, wanted: int) -> list[Claim]:
+        """Wait for tasks and claim so many at most.
+
+        Raises:
+            TupleSpaceError: The space is away, or was lost.
+        """
+        return self._claim_own(wanted) or self._claim(wanted, None, ANYWHERE, *self._own_names)
+
+    def _claim_own(self, wanted: int) -> list[Claim]:
+        if self._aiming:
+            with suppress(errors.MatchTimeoutError):
+                return self._claim(wanted, 0.0, *self._own_names)
+        return []
+
+    def _claim(self, wanted: int, timeout: float | None, *affinities: str) -> list[Claim]:
+        template = ("task", None, None, None, this_runtime(), OneOf(*affinities), None)
+        return self._space.claim_many(template, wanted, lease=CLAIM_LEASE, timeout=timeout)
+
+    def own_first(self, claims: list[Claim]) -> list[Claim]:
+        """Give some of these back for tasks that are aimed at us, if there are any.
+
+        For the first claims of a job: only then do we know that it aims its tasks.
+        """
+        others = [claim for claim in claims if claim.tuple[5] == ANYWHERE]
+        own = self._claim_own(len(others)) if others else []
+        back = set(others[len(others) - len(own) :])
+        self.release(list(back))
+        return [*own, *(claim for claim in claims if claim not in back)]
+
+    def release(self, claims: list[Claim]) -> None:
+        """Give claims back, if the space is there; else they end with the session."""
+        if claims:
+            with suppress(errors.TupleSpaceError):
+                self._space.release_many(claims)
+
+    def live_jobs(self) -> set[str]:
+        """Return the jobs that have a driver."""
+        found = self._space.read_all(("job", None, None))
+        self._aiming = any(type(about) is dict and about.get("affinity") for *_, about in found)
+        return {value[1] for value in found}
+
+    def clear_job(self, job: str) -> None:
+        """Remove the tuples of a job whose driver has gone for good."""
+        templates: tuple[Any, ...] = (
+            ("task", job, *[None] * 5),
+            ("result", job, None, None, None),
+        )
+        for template in templates:
+            with suppress(errors.MatchTimeoutError):
+                while True:
+                    self._space.take_many(template, 1000, timeout=0)
