@@ -93,9 +93,8 @@ class SpaceCore(CallDesk):
 
     def _session_over(self, session: Session) -> None:
         self._events.end_of(session)
-        for token in sorted(session.claims, key=lambda token: self._claims[token].id):
-            if token in self._claims:
-                self._give_back(self._claims[token])
+        claimed = sorted((self._claims[token] for token in session.claims), key=lambda e: e.id)
+        self._give_back(list(map(self._end_claim_record, claimed)))
 
     def _reply_gone(self, lane: Lane) -> None:
         self._account.keep(lane, 0)
@@ -281,10 +280,9 @@ class SpaceCore(CallDesk):
 
     def _cancel_entry(self, lane: Lane, id: int) -> bool:
         entry = self._entries.get(id)
-        if entry is None:
-            return False
-        self._remove(entry, "delete")
-        return True
+        if entry is not None:
+            self._remove(entry, "delete")
+        return entry is not None
 
     def _renew_entry(self, lane: Lane, id: int, lease: float | None) -> None:
         expires = self.now + check_seconds("lease", lease)
@@ -324,29 +322,28 @@ class SpaceCore(CallDesk):
             )
         return entry
 
-    def _end_claim_record(self, entry: Entry) -> None:
+    def _end_claim_record(self, entry: Entry) -> Entry:
         claim, entry.claim = entry.claim, None
         assert claim is not None
         del self._claims[claim.token]
         claim.session.claims.discard(claim.token)
         self.deadlines.discard(("claim", claim.token))
+        return entry
 
-    def _give_back(self, entry: Entry) -> None:
-        """Return a claimed entry to its place in line, or let its own lease end it now."""
-        self._end_claim_record(entry)
-        self._index.show(entry)
-        if entry.expires <= self.now:
-            self._remove(entry, "delete")
-            return
-        self.deadlines.set(("entry", entry.id), entry.expires)
-        self._offer([entry])
+    def _give_back(self, entries: list[Entry]) -> None:
+        """Return entries to their places in line, or let their own leases end them now."""
+        for entry in entries:
+            self._index.show(entry)
+            if entry.expires <= self.now:
+                self._remove(entry, "delete")
+            else:
+                self.deadlines.set(("entry", entry.id), entry.expires)
+        self._offer(entries)  # all are in line: who waits for many gets many
 
     def _end_claim(self, token: int) -> None:
-        self._give_back(self._claims[token])
+        self._give_back([self._end_claim_record(self._claims[token])])
 
-    def _confirm_many(
-        self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None
-    ) -> tuple[Any, ...]:
+    def _confirm_many(self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None) -> Any:
         seconds = check_seconds("lease", lease)
 
         def confirm(token: int, values: list[Tuple]) -> int:
@@ -355,8 +352,7 @@ class SpaceCore(CallDesk):
             self._remove(entry, "take")
             return self._store(results)
 
-        pairs = zip(tokens, writes, strict=True)
-        return failures_of(partial(confirm, *pair) for pair in pairs)
+        return failures_of(partial(confirm, *pair) for pair in zip(tokens, writes, strict=True))
 
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
@@ -372,10 +368,14 @@ class SpaceCore(CallDesk):
         return failures_of(partial(renew, *triple) for triple in triples)
 
     def _release_many(self, lane: Lane, tokens: Any) -> tuple[Any, ...]:
-        def release(token: int) -> None:
-            self._give_back(self._held(lane, token))
+        back: list[Entry] = []
 
-        return failures_of(partial(release, token) for token in tokens)
+        def release(token: int) -> None:
+            back.append(self._end_claim_record(self._held(lane, token)))
+
+        failures = failures_of(partial(release, token) for token in tokens)
+        self._give_back(back)
+        return failures
 
     # -- looking in
 

@@ -212,6 +212,8 @@ class Shelf:
             late = {e for e in self._waiting if e.since < limit and not e.alone}
             if late:
                 self._waiting = deque(e for e in self._waiting if e not in late)
+                for phase in {errand.phase for errand in late}:
+                    self._learn(phase, OVERDUE_SECONDS)  # or we would claim them again at once
                 self._tell_of_room()
             return list(late)
 

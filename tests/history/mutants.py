@@ -200,12 +200,12 @@ def a_renewal_is_not_heeded(wrap):
 @_seen_in(scenarios.line, "order")
 def what_is_released_goes_to_the_end_of_the_line(wrap):
     @wrap(SpaceCore, "_give_back")
-    def _give_back(original, core, entry):
-        core._end_claim_record(entry)
-        del core._entries[entry.id]
-        entry.id = core.number()
-        core._index.add(entry)
-        core._offer([entry])
+    def _give_back(original, core, entries):
+        for entry in entries:
+            del core._entries[entry.id]
+            entry.id = core.number()
+            core._index.add(entry)
+        core._offer(entries)
 
 
 @_seen_in(scenarios.goodbye, "lost")
@@ -252,9 +252,9 @@ def a_write_wakes_nobody(wrap):
 @_seen_in(scenarios.waits, "missed")
 def a_release_wakes_nobody(wrap):
     @wrap(SpaceCore, "_give_back")
-    def _give_back(original, core, entry):
-        core._end_claim_record(entry)
-        core._index.show(entry)
+    def _give_back(original, core, entries):
+        for entry in entries:
+            core._index.show(entry)
 
 
 @_seen_in(scenarios.waits, "batch")

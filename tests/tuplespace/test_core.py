@@ -170,6 +170,27 @@ def test_claims_come_back_in_their_old_order_to_the_oldest_waiter(core, ann, bob
     assert bob.reply(3) == ("ok", ("a", 1))
 
 
+def test_who_waits_for_many_gets_all_that_is_released_in_one_step(ann, bob):
+    ann.call("write", [("a", n) for n in range(4)], None)
+    _, (_, tokens) = ann.call("claim_many", T("a", None), 4, None, 0)
+    assert bob.call("claim_many", T("a", None), 9, None, None) is None
+
+    _, failures = ann.call("release_many", (*tokens[2:], tokens[3], *tokens[:2]))
+
+    assert [number for number, *_ in failures] == [2]  # it had just been released
+    assert bob.reply()[1][0] == (("a", 0), ("a", 1), ("a", 2), ("a", 3))
+
+
+def test_who_waits_for_many_gets_all_claims_of_a_session_that_goes(core, ann, bob):
+    ann.call("write", [("a", n) for n in range(4)], None)
+    ann.call("claim_many", T("a", None), 4, None, 0)
+    assert bob.call("take_many", T("a", None), 9, None) is None
+
+    core.goodbye(ann.session, 0.0)
+
+    assert bob.reply() == ("ok", (("a", 0), ("a", 1), ("a", 2), ("a", 3)))
+
+
 def test_a_goodbye_ends_everything_of_its_session_at_once(core, ann, bob):
     bob.call("write", [("a",)], None)
     ann.call("claim", T("a"), None, 0)

@@ -535,7 +535,8 @@ def test_a_claim_is_renewed_for_as_long_as_its_task_runs_even_with_the_gil_held(
     cluster: Any, new_job: Callable[[], Job], tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
     impatient = (
-        "import workers.agent as agent, workers.serve; agent.CLAIM_LEASE = 1.0; "
+        "import workers.agent as agent, workers.claims, workers.serve; "
+        "workers.claims.CLAIM_LEASE = 1.0; "
         "agent._RENEW_SECONDS = 0.2; "
         f"workers.serve.serve({cluster.uri!r}, 1, announce=lambda line: print(line, flush=True))"
     )
