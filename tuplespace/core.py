@@ -76,13 +76,14 @@ class SpaceCore(CallDesk):
         self._claims: dict[int, Entry] = {}
         self._events = Subscriptions(self, limits)
         for name in (
-            "write", "take_many", "read_all", "count", "explain", "claim", "claim_many",
-            "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
+            "write", "take_many", "read_all", "claim", "claim_many", "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
             "renew_entries", "status",
         ):  # fmt: skip
             self._verbs[name] = getattr(self, f"_{name}")
         for name in ("read", "take"):
             self._verbs[name] = partial(self._search, name)
+        self._verbs["count"] = lambda lane, template: self._index.count(template)
+        self._verbs["explain"] = lambda lane, template: self._index.explain(template)
         self._verbs["notify"] = self._events.notify
         self._verbs["next_events"] = self._events.next_events
         self._verbs["cancel_notify"] = self._events.cancel
@@ -122,6 +123,11 @@ class SpaceCore(CallDesk):
 
     def _store(self, entries: list[Entry]) -> int:
         """Store all, then serve whoever waits; return the first id, the others follow it."""
+        self._put(entries)
+        self._serve_new(entries)
+        return entries[0].id if entries else 0
+
+    def _put(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._index.add(entry)
             self._account.add(entry)
@@ -129,11 +135,12 @@ class SpaceCore(CallDesk):
                 self.deadlines.set(("entry", entry.id), entry.expires)
             if self._events.listening:
                 self._events.emit("write", entry)
+
+    def _serve_new(self, entries: list[Entry]) -> None:
         if self._readers or self._takers:
             self._offer(entries)
         if entries and entries[0].expires <= self.now:
             self.advance(self.now)
-        return entries[0].id if entries else 0
 
     def _offer(self, entries: list[Entry]) -> None:
         """Serve every reader that one of these matches, then for each of them the first taker."""
@@ -152,9 +159,7 @@ class SpaceCore(CallDesk):
 
     # -- searching
 
-    def _take_many(
-        self, lane: Lane, template: Template, limit: int, timeout: float | None = None
-    ) -> Any:
+    def _take_many(self, lane: Lane, template: Template, limit: int, timeout: Any = None) -> Any:
         return self._search("take_many", lane, template, timeout, limit)
 
     def _claim(
@@ -245,15 +250,7 @@ class SpaceCore(CallDesk):
         self._account.keep(lane, sum(entry.weight for entry in entries))
         return tuple(entry.value for entry in entries)
 
-    def _count(self, lane: Lane, template: Template) -> int:
-        return self._index.count(template)
-
-    def _explain(self, lane: Lane, template: Template) -> dict[str, Any]:
-        return self._index.explain(template)
-
-    def _swap(
-        self, lane: Lane, template: Template, value: Tuple, lease: float | None = None
-    ) -> Tuple:
+    def _swap(self, lane: Lane, template: Template, value: Tuple, lease: float | None = None) -> Any:
         replacement = self._entries_of([value], check_seconds("lease", lease))
         entry = self._index.first(template)
         if entry is None:
@@ -344,15 +341,18 @@ class SpaceCore(CallDesk):
         self._give_back([self._end_claim_record(self._claims[token])])
 
     def _confirm_many(self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None) -> Any:
-        seconds = check_seconds("lease", lease)
+        seconds, stored = check_seconds("lease", lease), list[Entry]()
 
-        def confirm(token: int, values: list[Tuple]) -> int:
+        def confirm(token: int, values: list[Tuple]) -> None:
             entry, results = self._held(lane, token), self._entries_of(values, seconds)
             self._account.admit(results, leaving=entry)
             self._remove(entry, "take")
-            return self._store(results)
+            self._put(results)
+            stored.extend(results)
 
-        return failures_of(partial(confirm, *pair) for pair in zip(tokens, writes, strict=True))
+        failed = failures_of(partial(confirm, *pair) for pair in zip(tokens, writes, strict=True))
+        self._serve_new(stored)  # who waits for many results gets many
+        return failed
 
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:

@@ -191,6 +191,17 @@ def test_who_waits_for_many_gets_all_claims_of_a_session_that_goes(core, ann, bo
     assert bob.reply() == ("ok", (("a", 0), ("a", 1), ("a", 2), ("a", 3)))
 
 
+def test_who_waits_for_many_gets_all_that_one_call_confirms(ann, bob):
+    ann.call("write", [("a", n) for n in range(3)], None)
+    _, (_, tokens) = ann.call("claim_many", T("a", None), 3, None, 0)
+    assert bob.call("take_many", T("b", None), 9, None) is None
+
+    writes = ([("b", 0)], [("b", 1), ("b", 2)], [])
+    assert ann.call("confirm_many", tokens, writes) == ("ok", ())
+
+    assert bob.reply() == ("ok", (("b", 0), ("b", 1), ("b", 2)))
+
+
 def test_a_goodbye_ends_everything_of_its_session_at_once(core, ann, bob):
     bob.call("write", [("a",)], None)
     ann.call("claim", T("a"), None, 0)
