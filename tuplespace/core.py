@@ -250,7 +250,7 @@ class SpaceCore(CallDesk):
         self._account.keep(lane, sum(entry.weight for entry in entries))
         return tuple(entry.value for entry in entries)
 
-    def _swap(self, lane: Lane, template: Template, value: Tuple, lease: float | None = None) -> Any:
+    def _swap(self, lane: Lane, template: Template, value: Tuple, lease: Any = None) -> Any:
         replacement = self._entries_of([value], check_seconds("lease", lease))
         entry = self._index.first(template)
         if entry is None:
@@ -340,7 +340,7 @@ class SpaceCore(CallDesk):
     def _end_claim(self, token: int) -> None:
         self._give_back([self._end_claim_record(self._claims[token])])
 
-    def _confirm_many(self, lane: Lane, tokens: Any, writes: Any, lease: float | None = None) -> Any:
+    def _confirm_many(self, lane: Lane, tokens: Any, writes: Any, lease: Any = None) -> Any:
         seconds, stored = check_seconds("lease", lease), list[Entry]()
 
         def confirm(token: int, values: list[Tuple]) -> None:

@@ -87,7 +87,9 @@ def test_the_key_is_looked_for_where_one_says(tmp_path, monkeypatch):
     assert key_path(tmp_path / "third") == tmp_path / "third"
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 1 << 12, (1 << 12) + 1, (1 << 16) - 1, 1 << 16, 1 << 20])
+@pytest.mark.parametrize(
+    "size", [0, 1, 100, 1 << 12, (1 << 12) + 1, (1 << 16) - 1, 1 << 16, 1 << 20]
+)
 def test_what_is_sealed_is_unsealed(size):
     key, body = throwaway_key(), bytes(size)
     assert bytes(key.unseal("context", key.seal("context", body))) == body
