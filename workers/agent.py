@@ -54,6 +54,7 @@ _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.5
 _SAY_SECONDS: Final = 5.0
+_BURY_SECONDS: Final = 2.0
 
 
 class Agent:
@@ -126,6 +127,7 @@ class Agent:
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             for target in targets
         ]
+        self._feeders = jobs[-self._processes :]
         self._claims = Claims(self._space, self.name, self.host)
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
@@ -181,6 +183,9 @@ class Agent:
         self._shelf.wait_idle(self._drain_seconds)
         for child in list(self._children):
             child.kill()
+        buried_by = time.monotonic() + _BURY_SECONDS
+        for feeder in self._feeders:
+            feeder.join(max(0.0, buried_by - time.monotonic()))
         if self._clerk.finish(
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
@@ -232,6 +237,8 @@ class Agent:
             child = Child(self._assignment, self._relay)
             self._children.add(child)
             try:
+                if self._stopping.is_set():  # the drain may not have seen it
+                    return
                 child.wait_ready()
                 while (group := again or self._shelf.next_group()) is not None:
                     again = []
@@ -244,8 +251,8 @@ class Agent:
                     self._say(f"worker process {child.pid} of {self.name} {death}")
                     self._stopping.wait(_BEAT)  # one that cannot even start is no reason to spin
             finally:
-                self._children.discard(child)
                 child.bury()
+                self._children.discard(child)
         self._shelf.drop(again)
 
     def _run_group(self, child: Child, group: list[Errand]) -> None:

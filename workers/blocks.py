@@ -204,7 +204,7 @@ class BlockReader:
 
     def is_near(self, location: Location) -> bool:
         """Say whether this block file should be on this host's disk."""
-        return location.host == self._host
+        return location.host == self.host
 
     def read(self, location: Location, frames: Iterable[Frame]) -> list[bytes]:
         """Return the bytes of these frames, checked against their digests.
@@ -250,7 +250,7 @@ class BlockReader:
 
     def _ask(self, location: Location, requests: list[tuple[str, int, int]]) -> list[bytes]:
         """Ask the block server for ranges of files, at most FRAME_BYTES in all."""
-        accepted = () if location.host == self._host else compression.known()
+        accepted = () if location.host == self.host else compression.known()
         try:
             answers = self._proxy(location.uri).fetch(requests, accepted)
             return [

@@ -133,8 +133,9 @@ class Child:
         """
         message = self._receive()
         self._heard = time.monotonic()
-        self.has_answered = True
-        return unpack(message)
+        answers = unpack(message)
+        self.has_answered = self.has_answered or bool(answers[1])
+        return answers
 
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""

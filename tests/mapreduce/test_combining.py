@@ -64,7 +64,9 @@ def test_a_function_is_called_once_with_all_pairs():
     assert calls == [pairs]
 
 
-@pytest.mark.parametrize("combine", [collect, by_key(lambda key, values: [*values])], ids=["c", "b"])
+@pytest.mark.parametrize(
+    "combine", [collect, by_key(lambda key, values: [*values])], ids=["c", "b"]
+)
 def test_what_is_held_goes_on_when_it_grows_too_large(combine, monkeypatch):
     monkeypatch.setattr(combining, "_HELD_BYTES", 200_000)
     pairs = [(number % 300, "x" * 50) for number in range(30_000)]
