@@ -6,6 +6,7 @@
 [[('a', 2), ('rose', 2), ('is', 1)]]
 """
 
+from mapreduce.chained import Blocks, KeepBlocks
 from mapreduce.driver import JobRun, Progress, Report
 from mapreduce.errors import (
     InputError,
@@ -15,13 +16,16 @@ from mapreduce.errors import (
     JobFailedError,
     MapReduceError,
     NoWorkersError,
+    OutputError,
     PartitionError,
     RecordFailedError,
     UnstableKeyError,
 )
 from mapreduce.grouping import by_key, each
 from mapreduce.job import MapReduceJob
+from mapreduce.outputs import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
 from mapreduce.partition import hash_partition, stable_hash
+from mapreduce.picklefiles import PickleFiles
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.splits import Split
 from mapreduce.textfiles import TextFiles
@@ -30,11 +34,13 @@ __all__ = [
     # The job
     "JobRun", "MapReduceJob", "Progress", "Report",
     # Its data
-    "Split", "TextFiles",
+    "Blocks", "PickleFiles", "Split", "TextFiles",
+    # Its results
+    "BytesOutput", "JsonLinesOutput", "KeepBlocks", "PickleOutput", "TextOutput",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
     "stable_hash", "sum_values", "top",
     # Errors
     "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
-    "MapReduceError", "NoWorkersError", "PartitionError", "RecordFailedError", "UnstableKeyError",
+    "MapReduceError", "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",
 ]  # fmt: skip

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
-from mapreduce.plan import MAP, Order, Plan
+from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
+from mapreduce.results import Results
 from mapreduce.splits import PlannedSplit
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
@@ -82,15 +83,16 @@ class JobRun:
 
     def __init__(
         self, id: str, engine: Callable[[], Engine], splits: Sequence[PlannedSplit], work: Work,
-        plan: Plan, description: dict[str, Any],
+        plan: Plan, description: dict[str, Any], results: Results,
     ) -> None:  # fmt: skip
         self.id = id
         self.report = Report()
         self.counters: Counter[str] = Counter()
         self._splits, self._work, self._plan = splits, work, plan
         self._description = description
+        self._revoked: Counter[int] = Counter()
         self._notice = ""
-        self._values: list[Any] = []
+        self._results = results
         self._error: BaseException | None = None
         self._cancelled = threading.Event()
         self._ended = threading.Event()
@@ -117,7 +119,7 @@ class JobRun:
         return self._ended.wait(timeout)
 
     def result(self, timeout: float | None = None) -> list[Any]:
-        """Wait for and return the R reduce results.
+        """Wait for and return the list of R reduce results, or what `MapReduceJob.output` makes of them.
 
         Raises:
             TimeoutError: Not within `timeout` seconds; the job goes on.
@@ -129,11 +131,19 @@ class JobRun:
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s; it goes on")
         if self._error is not None:
             raise self._error
-        return self._values
+        return self._results.all()
 
     def iter_results(self) -> Iterator[Any]:
-        """Yield the R reduce results in order, once the job has ended."""
-        yield from self.result()
+        """Yield the R reduce results in order, once the job has ended, each loaded just then.
+
+        May be called again. With `MapReduceJob.output`, they are the paths or `Blocks`' locators.
+
+        Raises:
+            As `result`.
+        """
+        if not self._ended.wait() or self._error is not None:
+            self.result()
+        yield from self._results.each()
 
     def cancel(self) -> None:
         """End the job and remove its tasks and blocks; returns when that is done.
@@ -153,10 +163,13 @@ class JobRun:
             engine = make_engine()
             try:
                 engine.open(self.id, self._description)
+                self._results.begin(engine)
                 self._drive(engine)
+                self._results.finish()
             finally:
                 engine.close()
         except BaseException as error:  # noqa: BLE001  # it is raised in whoever asks for the result
+            self._results.abandon()
             self._error = error
         finally:
             self.report.seconds = time.monotonic() - self._started
@@ -183,15 +196,13 @@ class JobRun:
             )  # fmt: skip
 
         engine.write(map(task_of, self._plan.start()))
-        while True:
-            while not self._plan.done:
-                for outcome in self._next_outcomes(engine):
-                    engine.write(map(task_of, self._take_in(outcome, engine)))
-            lost = self._fetch(engine)
-            if not lost:
-                return
-            for outcome in lost:
-                engine.write(map(task_of, self._plan.revoke(outcome)))
+        while not self._plan.done:
+            for outcome in self._next_outcomes(engine):
+                engine.write(map(task_of, self._take_in(outcome, engine)))
+        outputs = [output for output in self._plan.outputs if output is not None]
+        self.report.pairs = sum(output.pairs for output in outputs)
+        self.report.shuffle_bytes = sum(output.size for output in outputs)
+        self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
 
     def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
         if order.phase == MAP:
@@ -249,24 +260,20 @@ class JobRun:
         orders = self._plan.decide(outcome, output)
         if self._plan.failure is not None:
             raise _job_failed(self._plan.failure)
+        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
+            try:
+                self._results.keep(outcome.number, _parcel(outcome), engine)
+            except BlockLostError as error:
+                orders += self._revoke(outcome, error)
         return orders
 
-    def _fetch(self, engine: Engine) -> list[Outcome]:
-        """Fetch the results; return those whose blocks are gone."""
-        values, lost = [], []
-        for outcome in self._plan.results:
-            assert outcome is not None
-            try:
-                values.append(load(engine.receive(_parcel(outcome))))
-            except BlockLostError:
-                lost.append(outcome)
-        if not lost:
-            outputs = [output for output in self._plan.outputs if output is not None]
-            self.report.pairs = sum(output.pairs for output in outputs)
-            self.report.shuffle_bytes = sum(output.size for output in outputs)
-            self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
-            self._values = values
-        return lost
+    def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
+        """Run a reduce again whose result is gone before it was secured."""
+        logger.info("the result of reduce %s is gone: %s", outcome.number, error)
+        self._revoked[outcome.number] += 1
+        if self._revoked[outcome.number] > LOSSES:
+            raise _job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
+        return self._plan.revoke(outcome)
 
 
 def _parcel(outcome: Outcome) -> Parcel:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterable
 from itertools import islice
 from types import ModuleType
 from typing import Any
 
+from mapreduce.chained import KeepBlocks
 from mapreduce.driver import JobRun, Work
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
+from mapreduce.outputs import Output
 from mapreduce.partition import hash_partition
 from mapreduce.phases import (
     CombineFunction,
@@ -22,6 +25,7 @@ from mapreduce.phases import (
     same_reduction,
 )
 from mapreduce.plan import Plan
+from mapreduce.results import ResultWork, results_of
 from mapreduce.sequential import run_sequential
 from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
 from mapreduce.work import MapWork, ReduceWork
@@ -30,8 +34,7 @@ from tuplespace.connect import connect
 from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed
 
-_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "memory",
-          "output")  # fmt: skip
+_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "memory")  # fmt: skip
 
 
 class MapReduceJob:
@@ -45,6 +48,9 @@ class MapReduceJob:
         partition: Gets a key and R; returns 0..R-1.
         map_tasks: M; None: from the data. reduce_tasks: R; None: from the data.
         retries: How often a task that raised is tried again.
+        output: A directory or URL for one text file a partition, or a format, such as
+            `PickleOutput`, or `KeepBlocks`; the result is then their paths, or the `Blocks`. None:
+            the result is what reduce returned.
         modules: More of your own modules that the functions need, by name or themselves.
 
     Source: Dean and Ghemawat, MapReduce (OSDI 2004), section 2; the attributes are those of the
@@ -65,7 +71,8 @@ class MapReduceJob:
         reduce: ReduceFunction | None = None, combine: CombineFunction | None = None,
         partition: Partitioner = hash_partition, map_tasks: int | None = None,
         reduce_tasks: int | None = None, *, retries: int = 1,
-        modules: Iterable[str | ModuleType] = (), **options: Any,
+        modules: Iterable[str | ModuleType] = (),
+        output: str | os.PathLike[str] | Output | KeepBlocks | None = None, **options: Any,
     ) -> None:  # fmt: skip
         for name in options:
             if name in _LATER:
@@ -80,9 +87,12 @@ class MapReduceJob:
         self.reduce_tasks = reduce_tasks
         self.retries = retries
         self.modules = modules
+        self.output = output
 
     def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
         """Run the job and return the list of R reduce results; blocks until it has ended.
+
+        With `output`, the list is of the files' paths, or the result is a `Blocks`.
 
         Interrupted (Ctrl-C), it cancels the job first.
 
@@ -111,9 +121,15 @@ class MapReduceJob:
         splits, reduce_tasks = self._plan()
         map_function, reduce_function = self._functions()
         plan = Plan(len(splits), reduce_tasks, self.retries)
-        work = self._pack(splits, map_function, reduce_function, reduce_tasks)
+        job = secrets.token_hex(6)
+        results = results_of(self.output, job, reduce_tasks)
+        if space is None and isinstance(self.output, KeepBlocks):
+            EmbeddedEngine.refuse_to_hold()
+        work = self._pack(splits, map_function, reduce_function, reduce_tasks, results.work)
         description = {"maps": len(splits), "reduces": reduce_tasks}
-        return JobRun(secrets.token_hex(6), _engine(space), splits, work, plan, description)
+        engine = _engine(space)
+        results.prepare()
+        return JobRun(job, engine, splits, work, plan, description, results)
 
     def run_sequential(self) -> list[Any]:
         """Run the job in this process, one task after the other: for tests and debuggers.
@@ -123,10 +139,18 @@ class MapReduceJob:
         """
         splits, reduce_tasks = self._plan()
         map_function, reduce_function = self._functions()
-        return run_sequential(
-            splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
-            partition=self.partition, reduce_tasks=reduce_tasks,
-        )  # fmt: skip
+        results = results_of(self.output, secrets.token_hex(6), reduce_tasks)
+        results.prepare()
+        try:
+            run_sequential(
+                splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
+                partition=self.partition, reduce_tasks=reduce_tasks, deliver=results.keep_here,
+            )  # fmt: skip
+            results.finish()
+        except BaseException:
+            results.abandon()
+            raise
+        return results.all()
 
     def _plan(self) -> tuple[list[PlannedSplit], int]:
         if self.data is None:
@@ -155,10 +179,11 @@ class MapReduceJob:
 
     def _pack(
         self, splits: list[PlannedSplit], map_function: MapFunction,
-        reduce_function: ReduceFunction, reduce_tasks: int,
+        reduce_function: ReduceFunction, reduce_tasks: int, result_work: ResultWork | None,
     ) -> Work:  # fmt: skip
         map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks)
-        reduce_work = ReduceWork(reduce_function, same_reduction(self.combine, reduce_function))
+        merged = same_reduction(self.combine, reduce_function)
+        reduce_work = ReduceWork(reduce_function, merged, result_work)
         try:
             pickled = dump(map_work), dump(reduce_work)
         except Exception as error:

@@ -6,7 +6,8 @@ breakpoint in a map function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mapreduce.partition import hash_partition
@@ -15,6 +16,7 @@ from mapreduce.phases import (
     MapFunction,
     Partitioner,
     ReduceFunction,
+    listed,
     run_map,
     run_reduce,
     same_reduction,
@@ -30,8 +32,12 @@ def run_sequential(
     combine: CombineFunction | None = None,
     partition: Partitioner = hash_partition,
     reduce_tasks: int,
+    deliver: Callable[[int, Any], Any] | None = None,
 ) -> list[Any]:
     """Run a job here and now and return its R reduce results.
+
+    Args:
+        deliver: Told each partition's number and what its reduce returned, if that goes elsewhere.
 
     Raises:
         RecordFailedError: A function given to ``each`` or ``by_key`` raised; says on what, and
@@ -40,6 +46,9 @@ def run_sequential(
     outputs = [run_map(split, map, combine, partition, reduce_tasks) for split in splits]
     merged = same_reduction(combine, reduce)
     return [
-        run_reduce(number, reduce, [output[number] for output in outputs], merged=merged)
+        run_reduce(
+            number, reduce, [output[number] for output in outputs], merged=merged,
+            deliver=listed if deliver is None else partial(deliver, number),
+        )
         for number in range(reduce_tasks)
-    ]
+    ]  # fmt: skip

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.sources import SplitSource
 from mapreduce.textfiles import OpenAt, TextFiles, TextSplit
 
 __all__ = [
@@ -157,6 +158,8 @@ def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
         msg = f"map_tasks must be an int of at least 1, got {shorten(map_tasks)}"
         raise InvalidJobError(msg)
     if isinstance(data, TextFiles):
+        return [*data.plan(map_tasks)]
+    if isinstance(data, SplitSource):
         return [*data.plan(map_tasks)]
     if isinstance(data, Split):
         data = [data]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mapreduce.allowance import Allowance, allowed
+from mapreduce.chained import BlockSplit
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
     Partitioner,
     ReduceFunction,
+    listed,
     run_map,
     run_reduce,
 )
+from mapreduce.results import ResultWork
 from mapreduce.shuffle import MapOutput, Source, read_partition, write_partitions
 from mapreduce.splits import PlannedSplit
 from workers.task import Task
@@ -29,6 +32,8 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
+        if isinstance(split, BlockSplit):
+            split = split.read_by(workplace)
         distant_before = workplace.distant_bytes()
         partitions = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
@@ -45,9 +50,18 @@ class ReduceWork(NamedTuple):
 
     reduce: ReduceFunction
     merged: bool
+    result: ResultWork | None = None
 
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
         with workplace.scratch(task.job) as folder, allowed(Allowance(workplace.memory, folder)):
-            return run_reduce(task.number, self.reduce, columns, merged=self.merged)
+            return run_reduce(
+                task.number, self.reduce, columns, merged=self.merged,
+                deliver=lambda result: self._deliver(result, workplace, task),
+            )  # fmt: skip
+
+    def _deliver(self, result: Any, workplace: Workplace, task: Task) -> Any:
+        if self.result is None:
+            return listed(result)
+        return self.result(result, workplace, task)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
+from tuplespace.connect import connect
 from tuplespace.interface import Handle
 from workers.blocks import BlockServer, occupy, work_folder
 from workers.task import Outcome, Parcel, Task
@@ -20,6 +22,7 @@ from workers.workplace import Workplace
 JOB_LEASE: Final = 600.0
 _RENEW_SECONDS: Final = 60.0
 _CLEAR_SECONDS: Final = 5.0
+_HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
@@ -126,6 +129,35 @@ class SpaceEngine:
     def receive(self, parcel: Parcel) -> bytes:
         """See `Engine.receive`."""
         return self._workplace.receive(parcel)
+
+    def pieces(self, parcel: Parcel) -> Iterator[bytes]:
+        """See `Engine.pieces`."""
+        return self._workplace.pieces(parcel)
+
+    def secure(self, parcel: Parcel, path: Path) -> None:
+        """See `Engine.secure`."""
+        self._workplace.secure(parcel, path, link=True)
+
+    def hold(
+        self, job: str, description: dict[str, Any]
+    ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
+        """See `Engine.hold`."""
+        # A client of its own: the user may close the other.
+        space = connect(self.uri, key_file=str(self._key.path), retry_for=_HOLD_RETRY_SECONDS)
+        occupied = occupy(self._root)
+        handle = space.write(("job", job, description), lease=JOB_LEASE)
+        space.keep(handle, JOB_LEASE)
+
+        def release() -> None:
+            with suppress(errors.TupleSpaceError):
+                handle.cancel()  # the agents' sweep deletes the blocks
+            space.close()
+            occupied.close()
+
+        def hosts() -> set[str]:
+            return {value[2] for value in space.read_all(("worker", *[None] * 4))}
+
+        return release, hosts
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""
