@@ -26,6 +26,7 @@ from mapreduce.job import MapReduceJob
 from mapreduce.outputs import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.picklefiles import PickleFiles
+from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.splits import Split
 from mapreduce.textfiles import TextFiles
@@ -39,7 +40,7 @@ __all__ = [
     "BytesOutput", "JsonLinesOutput", "KeepBlocks", "PickleOutput", "TextOutput",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
-    "stable_hash", "sum_values", "top",
+    "range_partition", "stable_hash", "sum_values", "top",
     # Errors
     "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
     "MapReduceError", "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",

@@ -79,7 +79,7 @@ class FileWork(NamedTuple):
             OutputError: The disk is full, or an item is not what the format takes.
         """
         name = f"{part_name(task.number)}-{task.attempt}-{secrets.token_hex(4)}"
-        file = self._open_aside(name)
+        file = self.open_aside(name)
         if file is not None:
             return self.write(file, self.folder.path(self.aside, name), result)
         with disk_errors(f"{name} on {workplace.host}"):
@@ -87,7 +87,7 @@ class FileWork(NamedTuple):
                 self.output.write_items(parcel, items_of(result))  # type: ignore[arg-type]
                 return parcel.finish()
 
-    def _open_aside(self, name: str) -> IO[bytes] | None:
+    def open_aside(self, name: str) -> IO[bytes] | None:
         """Return a new file in the driver's folder; None if that is out of reach."""
         try:
             with self.folder.open(self.folder.path(self.aside, _OWNER), "rb") as owner:

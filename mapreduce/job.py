@@ -25,6 +25,7 @@ from mapreduce.phases import (
     same_reduction,
 )
 from mapreduce.plan import Plan
+from mapreduce.ranges import range_partition
 from mapreduce.results import ResultWork, results_of
 from mapreduce.sequential import run_sequential
 from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
@@ -45,7 +46,7 @@ class MapReduceJob:
         map: Gets one split's records, to go through once; returns pairs or a mapping.
         reduce: Gets one partition's pairs, to go through once; its return value is the result.
         combine: Gets one map task's pairs before they are partitioned; returns pairs. None: none.
-        partition: Gets a key and R; returns 0..R-1.
+        partition: Gets a key and R; returns 0..R-1. See also `range_partition`.
         map_tasks: M; None: from the data. reduce_tasks: R; None: from the data.
         retries: How often a task that raised is tried again.
         output: A directory or URL for one text file a partition, or a format, such as
@@ -144,7 +145,8 @@ class MapReduceJob:
         try:
             run_sequential(
                 splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
-                partition=self.partition, reduce_tasks=reduce_tasks, deliver=results.keep_here,
+                partition=self._partitioner(splits, map_function), reduce_tasks=reduce_tasks,
+                deliver=results.keep_here,
             )  # fmt: skip
             results.finish()
         except BaseException:
@@ -181,7 +183,8 @@ class MapReduceJob:
         self, splits: list[PlannedSplit], map_function: MapFunction,
         reduce_function: ReduceFunction, reduce_tasks: int, result_work: ResultWork | None,
     ) -> Work:  # fmt: skip
-        map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks)
+        partition = self._partitioner(splits, map_function)
+        map_work = MapWork(map_function, self.combine, partition, reduce_tasks)
         merged = same_reduction(self.combine, reduce_function)
         reduce_work = ReduceWork(reduce_function, merged, result_work)
         try:
@@ -191,6 +194,12 @@ class MapReduceJob:
         modules = [*self.modules, *_modules_of_records(splits)]
         bundle = collect_modules(b"".join(pickled), modules)
         return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
+
+    def _partitioner(self, splits: list[PlannedSplit], map_function: MapFunction) -> Partitioner:
+        partition = self.partition
+        if isinstance(partition, range_partition) and partition.needs_sample:
+            return partition.sampled(splits, map_function)
+        return partition
 
     def _what_cannot_be_pickled(self, error: Exception) -> str:
         for name in ("map", "combine", "partition", "reduce"):

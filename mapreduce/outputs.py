@@ -133,7 +133,8 @@ class JsonLinesOutput(_Lines):
 class PickleOutput(Output, SplitSource):
     """Pickles of lists of items, one after the other; `PickleFiles` reads them back.
 
-    To read one without it, call `pickle.load` until it raises EOFError. As ``data`` of a job,
+    Equal items give equal bytes, unless their types travel by value (classes of the script itself)
+    or they contain themselves. To read one without it, call `pickle.load` until it raises EOFError. As ``data`` of a job,
     ``PickleOutput(directory)`` is what an earlier job has written there.
     """
 

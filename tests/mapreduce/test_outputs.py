@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
 
 
 def word_count(output: Any, **options: Any) -> MapReduceJob:
-    settings = {"reduce": sum_values, "reduce_tasks": 4, **options}
-    return MapReduceJob(data=LINES, map=words, output=output, **settings)
+    settings = {"map": words, "reduce": sum_values, "reduce_tasks": 4, **options}
+    return MapReduceJob(data=LINES, output=output, **settings)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -63,7 +64,7 @@ FORMATS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "text, packed": (lambda path: TextOutput(path, compress="gz"), sum_values),
     "JSON lines": (JsonLinesOutput, sum_values),
     "pickles": (
-        PickleOutput, lambda pairs: (Point(key, {key}, [key, key]) for key, _ in pairs),
+        PickleOutput, lambda pairs: (Fraction(len(key), 7) if n % 2 else [key, {key}] for key, n in sum_values(pairs)),
     ),
     "bytes": (BytesOutput, lambda pairs: (key.encode().ljust(9) for key, _ in pairs)),
 }  # fmt: skip
@@ -325,12 +326,14 @@ KILLED = """
 import signal, sys
 from mapreduce import MapReduceJob
 
+folder = sys.argv[1]
+
 def wait(pairs):
     yield "some"
-    open(sys.argv[1] + "/begun", "w").close()
+    open(folder + "/begun", "w").close()
     signal.pause()
 
-MapReduceJob([1], lambda records: [], wait, output=sys.argv[1] + "/out", reduce_tasks=1).run()
+MapReduceJob([1], lambda records: [], wait, output=folder + "/out", reduce_tasks=1).run()
 """
 
 
@@ -439,6 +442,8 @@ def test_a_folder_of_the_same_name_with_another_token_is_not_the_drivers(
 ) -> None:
     results = FileResults(TextOutput(tmp_path), "job", 1)
     results.prepare()
-    assert results.work._open_aside("x") is not None
-    assert results.work._replace(token="0" * 32)._open_aside("y") is None
+    file = results.work.open_aside("x")
+    assert file is not None
+    file.close()
+    assert results.work._replace(token="0" * 32).open_aside("y") is None
     results.abandon()
