@@ -24,6 +24,7 @@ from mapreduce.errors import (
 from mapreduce.grouping import by_key, each
 from mapreduce.job import MapReduceJob
 from mapreduce.outputs import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
+from mapreduce.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.picklefiles import PickleFiles
 from mapreduce.ranges import range_partition
@@ -37,7 +38,7 @@ __all__ = [
     # Its data
     "Blocks", "PickleFiles", "Split", "TextFiles",
     # Its results
-    "BytesOutput", "JsonLinesOutput", "KeepBlocks", "PickleOutput", "TextOutput",
+    "BytesOutput", "JsonLinesOutput", "KeepBlocks", "ParquetOutput", "PickleOutput", "TextOutput",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
     "range_partition", "stable_hash", "sum_values", "top",

@@ -222,8 +222,9 @@ class FileResults:
         assert len(kept) == len(self._kept)
         try:
             self._output.settle(kept, self._folder.open)
-            for number, path in enumerate(kept):
-                final = self._folder.path(part_name(number) + self._output.suffix)
+            names = [part_name(number) + self._output.suffix for number in range(len(kept))]
+            for name, path in zip(names, kept, strict=True):
+                final = self._folder.path(name)
                 self._folder.move(path, final)
                 self._published.append(final)
             self._folder.remove(self._folder.path(self._aside))
@@ -231,7 +232,7 @@ class FileResults:
                 pass
         except OSError as error:
             raise _no_room(self._output.directory, error) from error
-        self._paths = list(self._published)
+        self._paths = [self._folder.shown(name) for name in names]
         self._published.clear()
         self._folder.let_go()
         self._abandon.detach()

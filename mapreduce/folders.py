@@ -22,6 +22,9 @@ class Folder(Protocol):
     def path(self, *names: str) -> str:
         """Return the path of something below."""
 
+    def shown(self, name: str) -> str:
+        """Return what a user opens a file in the folder itself by."""
+
     def names(self) -> list[str]:
         """Return what is in the folder itself; nothing if there is no folder."""
 
@@ -68,6 +71,10 @@ class LocalFolder:
     def path(self, *names: str) -> str:
         """See `Folder.path`."""
         return str(Path(self.root, *names))
+
+    def shown(self, name: str) -> str:
+        """See `Folder.shown`."""
+        return self.path(name)
 
     def names(self) -> list[str]:
         """See `Folder.names`."""
@@ -152,7 +159,7 @@ class UrlFolder:
     """
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
+        self.root = root if root.endswith("://") else root.rstrip("/")
         try:
             from fsspec.core import url_to_fs
         except ImportError:
@@ -173,6 +180,10 @@ class UrlFolder:
     def path(self, *names: str) -> str:
         """See `Folder.path`."""
         return "/".join((self._base, *names))
+
+    def shown(self, name: str) -> str:
+        """See `Folder.shown`."""
+        return f"{self.root}/{name}"
 
     def names(self) -> list[str]:
         """See `Folder.names`."""

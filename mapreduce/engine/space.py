@@ -149,6 +149,8 @@ class SpaceEngine:
         space.keep(handle, JOB_LEASE)
 
         def release() -> None:
+            # It may be the garbage collector that waits: a space that is away is left to the lease.
+            space.retry_for = 0
             with suppress(errors.TupleSpaceError):
                 handle.cancel()  # the agents' sweep deletes the blocks
             space.close()

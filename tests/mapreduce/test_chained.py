@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,10 +151,8 @@ def test_blocks_that_are_gone_say_which_job_to_run_again(
 
 @pytest.mark.faults
 def test_each_partition_is_mapped_where_it_lies(cluster: Any, tmp_path: Path) -> None:
-    hosts = {}
     for host in ("east", "west"):
-        agent = cluster.start_agent("--host", host, "--work-dir", str(tmp_path / host))
-        hosts |= dict.fromkeys(agent.workers, host)
+        cluster.start_agent("--host", host, "--work-dir", str(tmp_path / host))
     space = cluster.connect()
     job = MapReduceJob(list(range(40)), each(lambda n: [(n, n)]), output=KeepBlocks())
     job.partition, job.reduce_tasks = (lambda key, R: key), 40
@@ -167,11 +166,15 @@ def test_each_partition_is_mapped_where_it_lies(cluster: Any, tmp_path: Path) ->
         return [os.getpid() for _ in pairs for _ in range(1000)]
 
     job.reduce = reduce
-    with job.run(space) as blocks:
+    first = job.submit(space)
+    with first.result(30) as blocks:  # type: ignore[attr-defined]
         second = MapReduceJob(blocks, lambda pids: {(pid, os.getpid()): 1 for pid in pids})
         second.reduce, second.reduce_tasks = sum_values, 1
-        [pairs] = second.run(space)
+        run = second.submit(space)
+        [pairs] = run.result(30)
 
+    workers = {*first.report.tasks_by_worker, *run.report.tasks_by_worker}
+    hosts = {int(name.split("/")[1]): name.split("/")[0] for name in workers}
     assert {hosts[made] for (made, _), _ in pairs} == {"east", "west"}
     assert all(hosts[made] == hosts[read] for (made, read), _ in pairs)
 
@@ -188,6 +191,17 @@ def test_the_death_of_a_host_with_blocks_fails_the_next_job(cluster: Any, tmp_pa
 
     with pytest.raises(JobFailedError, match=f"run job {blocks.job} again"):
         turned(blocks).run(space)
+
+
+@pytest.mark.faults
+def test_letting_go_of_blocks_does_not_wait_for_a_space_that_is_away(cluster: Any) -> None:
+    cluster.start_agent()
+    blocks = counts(KeepBlocks()).run(cluster.connect())
+    cluster.kill_server()
+    began = time.monotonic()
+    del blocks
+    gc.collect()
+    assert time.monotonic() - began < 1.5
 
 
 LEAVES = """

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import pyarrow
 import pytest
+from fsspec.core import url_to_fs
+from pyarrow import parquet
 
 from mapreduce import (
     BytesOutput,
@@ -26,6 +29,7 @@ from mapreduce import (
     JsonLinesOutput,
     MapReduceJob,
     OutputError,
+    ParquetOutput,
     PickleOutput,
     TextFiles,
     TextOutput,
@@ -50,8 +54,8 @@ def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
 
 
 def word_count(output: Any, **options: Any) -> MapReduceJob:
-    settings = {"map": words, "reduce": sum_values, "reduce_tasks": 4, **options}
-    return MapReduceJob(data=LINES, output=output, **settings)
+    settings: dict[str, Any] = {"data": LINES, "map": words, "reduce": sum_values, "reduce_tasks": 4, **options}
+    return MapReduceJob(output=output, **settings)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -220,7 +224,7 @@ def test_the_output_of_one_job_is_the_input_of_another(space: RemoteSpace, tmp_p
 def test_two_jobs_cannot_write_to_one_directory_at_once(tmp_path: Path) -> None:
     results = FileResults(TextOutput(tmp_path), "first", 1)
     results.prepare()
-    with pytest.raises(InvalidJobError, match="job first on host .* is writing to"):
+    with pytest.raises(InvalidJobError, match=r"job first on host .* is writing to"):
         word_count(tmp_path).run_sequential()
     results.abandon()
     assert len(word_count(tmp_path).run_sequential()) == 4
@@ -360,7 +364,7 @@ def test_what_a_driver_of_another_host_has_left_is_not_touched(tmp_path: Path) -
     left = tmp_path / ".tuplemill-abc" / "owner"
     left.parent.mkdir()
     left.write_text("token\nelsewhere")
-    with pytest.raises(InvalidJobError, match="job abc on host elsewhere .* delete .tuplemill-abc"):
+    with pytest.raises(InvalidJobError, match=r"job abc on host elsewhere .* delete \.tuplemill-abc"):
         word_count(tmp_path).run_sequential()
     assert left.exists()
 
@@ -437,6 +441,17 @@ def test_files_of_workers_elsewhere_come_to_the_driver(
     assert contents(hidden) == contents(tmp_path / "one")
 
 
+def test_parquet_of_workers_elsewhere_comes_to_the_driver(
+    hidden: Path, remote: RemoteSpace
+) -> None:
+    rows = [(f"key {n}", n) for n in range(120_000)]
+    job = MapReduceJob([rows], lambda records: [], lambda pairs: iter(rows), reduce_tasks=1)
+    job.output = ParquetOutput(hidden)
+    job.run(remote)
+    table = parquet.read_table(hidden)
+    assert list(zip(*table.to_pydict().values(), strict=True)) == rows
+
+
 def test_a_folder_of_the_same_name_with_another_token_is_not_the_drivers(
     tmp_path: Path,
 ) -> None:
@@ -447,3 +462,109 @@ def test_a_folder_of_the_same_name_with_another_token_is_not_the_drivers(
     file.close()
     assert results.work._replace(token="0" * 32).open_aside("y") is None
     results.abandon()
+
+
+# --- Parquet --------------------------------------------------------------------------------------
+
+
+def test_parquet_has_the_pairs_in_columns_whatever_partitions_are_empty(
+    space: RemoteSpace, tmp_path: Path
+) -> None:
+    job = word_count(ParquetOutput(tmp_path / "many"), data=["a b", "b"], reduce_tasks=5)
+    job.run(space)
+    job.output = ParquetOutput(tmp_path / "one")
+    job.run_sequential()
+
+    table = parquet.read_table(tmp_path / "many")
+    assert sorted(zip(*table.to_pydict().values(), strict=True)) == [("a", 1), ("b", 2)]
+    assert table.schema.names == ["key", "value"]
+    assert [parquet.read_table(path).num_rows for path in (tmp_path / "many").glob("part-*")].count(
+        0
+    ) >= 3
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+
+
+def test_parquet_has_the_fields_of_dicts(tmp_path: Path) -> None:
+    rows = [{"x": 1, "y": None}, {"x": 2, "y": 2.5}]
+    write(ParquetOutput(tmp_path / "out"), rows)
+    assert parquet.read_table(tmp_path / "out").to_pylist() == rows
+
+
+def test_parquet_with_a_schema_takes_what_fits_it(tmp_path: Path) -> None:
+    schema = pyarrow.schema([("key", pyarrow.string()), ("value", pyarrow.float64())])
+    write(ParquetOutput(tmp_path / "out", schema), [("a", 1), ("b", 2.5)])
+    assert parquet.read_table(tmp_path / "out").schema == schema
+    write(ParquetOutput(tmp_path / "empty", schema), [])
+    assert parquet.read_table(tmp_path / "empty").schema == schema
+    with pytest.raises(OutputError, match="a schema says what they are"):
+        write(ParquetOutput(tmp_path / "bad", schema), [("a", "text")])
+
+
+@pytest.mark.parametrize("result", [[1], ["ab"], [(1, 2, 3)]])
+def test_parquet_takes_pairs_and_dicts_only(tmp_path: Path, result: Any) -> None:
+    with pytest.raises(OutputError, match="a pair or a dict"):
+        write(ParquetOutput(tmp_path / "out"), result)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InvalidJobError, match=r"pip install 'tuplemill\[arrow\]'"):
+        word_count(ParquetOutput(tmp_path / "out")).submit()
+    assert not (tmp_path / "out").exists()
+
+
+# --- URLs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [str, PickleOutput, ParquetOutput])
+def test_a_url_gets_the_same_files(space: RemoteSpace, tmp_path: Path, make: Any) -> None:
+    url = f"file://{tmp_path}/far/out"
+    paths = word_count(make(url)).run(space)
+    alone = word_count(make(tmp_path / "one")).run_sequential()
+
+    assert paths == [f"{url}/{Path(path).name}" for path in alone]
+    assert contents(tmp_path / "far" / "out") == contents(tmp_path / "one")
+    for run in (lambda: word_count(make(url)).submit(space), word_count(make(url)).run_sequential):
+        with pytest.raises(InvalidJobError, match="not empty"):
+            run()
+
+
+def test_a_url_that_workers_cannot_reach_is_written_by_the_driver(
+    space: RemoteSpace, tmp_path: Path
+) -> None:
+    url = "memory://tuplemill/out"  # each process has a memory of its own
+    system, base = url_to_fs(url)
+    try:
+        word_count(url).run(space)
+        found = {path.rpartition("/")[2]: system.cat(path) for path in system.find(base)}
+    finally:
+        system.rm(base, recursive=True)
+    word_count(tmp_path / "one").run_sequential()
+    assert found == contents(tmp_path / "one")
+
+
+def test_a_job_that_fails_leaves_a_url_as_it_was(space: RemoteSpace, tmp_path: Path) -> None:
+    with pytest.raises(JobFailedError, match="no more"):
+        word_count(f"file://{tmp_path}/out", reduce=fail).run(space)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_left_at_a_url_is_said(tmp_path: Path) -> None:
+    left = tmp_path / ".tuplemill-abc" / "owner"
+    left.parent.mkdir()
+    left.write_text("token\nelsewhere")
+    with pytest.raises(InvalidJobError, match=r"delete \.tuplemill-abc there"):
+        word_count(f"file://{tmp_path}").run_sequential()
+
+
+def test_a_url_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InvalidJobError, match=r"the output nosuch://.* cannot be used"):
+        word_count("nosuch://bucket/out").submit()
+
+
+def test_a_url_without_fsspec_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(InvalidJobError, match=r"pip install 'tuplemill\[remote\]'"):
+        word_count("s3://bucket/out").submit()

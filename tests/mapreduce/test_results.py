@@ -228,7 +228,7 @@ def test_results_that_are_always_gone_fail_the_job(
 
     monkeypatch.setattr(Workplace, "secure", lose)
     job = MapReduceJob([Split(1)], lambda record: [(1, 1)], lambda pairs: b"x" * 300_000)
-    with pytest.raises(JobFailedError, match="reduce 0 failed .*swept away"):
+    with pytest.raises(JobFailedError, match=r"reduce 0 failed .*swept away"):
         job.run(space)
 
 
