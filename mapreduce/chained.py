@@ -112,7 +112,7 @@ class Blocks(list[KeptPartition], SplitSource):
             )
         hosts = self._hosts()
         return [
-            BlockSplit(self.job, number, kept, _host_among(hosts, kept))
+            BlockSplit(self.job, number, kept, _host_among(hosts, kept), owner=self)
             for number, kept in enumerate(self)
         ]
 
@@ -140,7 +140,8 @@ class BlockSplit:
 
     Attributes:
         job: That job. number: The partition's. kept: Where it is. affinity: See `Split`.
-        workplace: Who reads it; see `read_by`.
+        workplace: Who reads it; see `read_by`. owner: The `Blocks`, which must not be forgotten
+            while a driver has the split; it does not travel.
     """
 
     job: str
@@ -148,6 +149,10 @@ class BlockSplit:
     kept: KeptPartition
     affinity: str | None = None
     workplace: Workplace | None = None
+    owner: Blocks | None = None
+
+    def __reduce__(self) -> Any:
+        return BlockSplit, (self.job, self.number, self.kept, self.affinity)
 
     @property
     def size(self) -> int:

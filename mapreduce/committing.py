@@ -38,8 +38,8 @@ from typing import IO, Any, Final, NamedTuple
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobFailedError, OutputError
 from mapreduce.folders import Folder, folder_at
-from mapreduce.ownership import finalize_here
 from mapreduce.outputs import Output, items_of
+from mapreduce.ownership import finalize_here
 from tuplespace.pickles import load
 from workers.errors import BlockLostError
 from workers.task import Parcel, Task
@@ -82,10 +82,10 @@ class FileWork(NamedTuple):
         file = self.open_aside(name)
         if file is not None:
             return self.write(file, self.folder.path(self.aside, name), result)
-        with disk_errors(f"{name} on {workplace.host}"):
-            with workplace.parcel_writer(task.job, name) as parcel:
-                self.output.write_items(parcel, items_of(result))  # type: ignore[arg-type]
-                return parcel.finish()
+        parcel = workplace.parcel_writer(task.job, name)
+        with disk_errors(f"{name} on {workplace.host}"), parcel:
+            self.output.write_items(parcel, items_of(result))  # type: ignore[arg-type]
+            return parcel.finish()
 
     def open_aside(self, name: str) -> IO[bytes] | None:
         """Return a new file in the driver's folder; None if that is out of reach."""
@@ -137,20 +137,22 @@ class FileResults:
         try:
             self._refuse_unless_empty()
             aside = self._folder.path(self._aside)
+            self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
             self._folder.make(aside)
-            self._abandon = finalize_here(
-                self, _abandon, self._folder, aside, self._published
-            )
             owner = self._folder.path(self._aside, _OWNER)
             with self._folder.open(owner, "xb") as file:
                 file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
             self._folder.hold(owner)
+            self._refuse_unless_empty()  # another may have come at the same moment
+        except InvalidJobError:
+            self.abandon()
+            raise
         except OSError as error:
             self.abandon()
             raise InvalidJobError(f"cannot write output to {directory}: {error}") from error
 
     def _refuse_unless_empty(self) -> None:
-        names = self._folder.names()
+        names = set(self._folder.names()) - {self._aside}
         for name in names:
             if name.startswith(ASIDE):
                 self._clear_after(name)

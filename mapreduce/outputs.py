@@ -72,9 +72,7 @@ class _Lines(Output):
 
     plain_suffix: ClassVar[str]
 
-    def __init__(
-        self, directory: str | os.PathLike[str], *, compress: str | None = None
-    ) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, compress: str | None = None) -> None:
         super().__init__(directory)
         if compress not in _COMPRESSIONS:
             raise InvalidJobError(f"compress is None or 'gz', not {shorten(compress)}")

@@ -26,9 +26,7 @@ class PickleFiles(SplitSource):
         paths: A directory (its ``*.pickle``), a path or pattern, or several of them.
     """
 
-    def __init__(
-        self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-    ) -> None:
+    def __init__(self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
         several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         self.patterns = [os.fspath(path) for path in several]
 

@@ -54,7 +54,13 @@ def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
 
 
 def word_count(output: Any, **options: Any) -> MapReduceJob:
-    settings: dict[str, Any] = {"data": LINES, "map": words, "reduce": sum_values, "reduce_tasks": 4, **options}
+    settings: dict[str, Any] = {
+        "data": LINES,
+        "map": words,
+        "reduce": sum_values,
+        "reduce_tasks": 4,
+        **options,
+    }
     return MapReduceJob(output=output, **settings)
 
 
@@ -364,7 +370,9 @@ def test_what_a_driver_of_another_host_has_left_is_not_touched(tmp_path: Path) -
     left = tmp_path / ".tuplemill-abc" / "owner"
     left.parent.mkdir()
     left.write_text("token\nelsewhere")
-    with pytest.raises(InvalidJobError, match=r"job abc on host elsewhere .* delete \.tuplemill-abc"):
+    with pytest.raises(
+        InvalidJobError, match=r"job abc on host elsewhere .* delete \.tuplemill-abc"
+    ):
         word_count(tmp_path).run_sequential()
     assert left.exists()
 

@@ -44,9 +44,7 @@ def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
 
 
 @given(st.lists(st.integers(-50, 50)), st.lists(st.integers(-60, 60)), st.integers(1, 9))
-def test_smaller_keys_are_in_smaller_partitions(
-    sample: list[int], keys: list[int], R: int
-) -> None:
+def test_smaller_keys_are_in_smaller_partitions(sample: list[int], keys: list[int], R: int) -> None:
     partition = range_partition(sample)
     keys = sorted(keys)
 
