@@ -92,6 +92,8 @@ def tuplespace(
         **_SPACE,
         **_NAME,
         "processes": "worker processes (default: one a core)",
+        "memory": "what each process may use, as in 4GB or 512MiB; a task that goes beyond is ended "
+        "(default: a fair share of 80% of this machine's)",
         "work-dir": "folder for blocks and code (default: one of yours in the temporary folder)",
         "host": "this host's name; give containers that share a name but no files names of their own",
         **_KEY_FILE,
@@ -99,12 +101,12 @@ def tuplespace(
 )
 def worker(
     _: Context, space: str = "", processes: int = 0, key_file: str = "", work_dir: str = "",
-    host: str = "", name: str = "",
+    host: str = "", name: str = "", memory: str = "",
 ) -> None:  # fmt: skip
     """Run tasks of a space on this machine until Ctrl-C."""
     serve_worker(
         space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
-        host=host or None, announce=say, name=name or None,
+        host=host or None, announce=say, name=name or None, memory=memory or None,
     )  # fmt: skip
 
 

@@ -28,15 +28,17 @@ from mapreduce.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.picklefiles import PickleFiles
 from mapreduce.ranges import range_partition
+from mapreduce.readers import fixed_length, whole_file
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.splits import Split
 from mapreduce.textfiles import TextFiles
+from mapreduce.textlines import json_lines
 
 __all__ = [
     # The job
     "JobRun", "MapReduceJob", "Progress", "Report",
     # Its data
-    "Blocks", "PickleFiles", "Split", "TextFiles",
+    "Blocks", "PickleFiles", "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
     # Its results
     "BytesOutput", "JsonLinesOutput", "KeepBlocks", "ParquetOutput", "PickleOutput", "TextOutput",
     # Its functions

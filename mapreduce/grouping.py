@@ -7,11 +7,13 @@ one key and its values, into such. The ready-made reductions can be had from her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
+from mapreduce.allowance import UNLIMITED, Allowance, allowance
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
-from mapreduce.pairs import Pair, as_pairs, group
+from mapreduce.groups import Arrangement, groups_of
+from mapreduce.pairs import Pair, PairBlocks, as_pairs
 from mapreduce.reductions import (
     Reduction,
     collect,
@@ -21,6 +23,7 @@ from mapreduce.reductions import (
     sum_values,
     top,
 )
+from mapreduce.runs import in_order
 
 __all__ = [
     "Reduction",
@@ -56,14 +59,14 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
     """
 
     def __init__(self, function: Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]) -> None:
-        self.function = _callable(function, "each")
+        self.function = _callable(function, "each()")
 
     def __repr__(self) -> str:
         return f"each({self.function!r})"
 
     def __call__(self, records: Iterable[Any]) -> Iterator[Pair]:
         """Yield all pairs of all records, in order."""
-        return chain.from_iterable(self._blocks(records))
+        return PairBlocks.from_blocks(self._blocks(records))
 
     def _blocks(self, records: Iterable[Any]) -> Iterator[list[Pair]]:
         function = self.function
@@ -93,40 +96,92 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
 class by_key:  # noqa: N801 - reads as the words it is
     """Make a reduce (or combine) of a whole partition from a function of a key and its values.
 
+    A partition that exceeds the memory of its worker is spilled to disk: neither results nor their
+    order change, and no key has too many values. Keys come in order of first appearance, and so do
+    values, unless they are to be sorted.
+
+    For a *secondary sort*, keys are tuples of what to group by and what to sort by, as in
+    ``by_key(f, sort=True, group=lambda key: key[0])``. The job has to bring a group's keys together,
+    too: ``job.partition = lambda key, R: hash_partition(key[0], R)``. The function is told
+    ``group(key)``, not the whole keys; what it needs of them belongs into the values as well.
+
     Args:
-        function: Gets a key and an iterable of its values, to go through once, and returns
-            the key's result.
+        function: Gets a key and an iterator of its values, and returns the key's result; an
+            iterator is made a list, since results travel. Values are there during the call only;
+            those it leaves are skipped.
+        sort: Whether keys come in ascending order.
+        group: Gets a key and returns what to group by instead; keys of a group come in ascending
+            order. Needs ``sort``.
+        sort_values: True: each key's values come in ascending order; or what to sort them by, as
+            the ``key`` of ``sorted``. Equal ones stay in order of appearance.
 
     Raises:
-        RecordFailedError: The function raised; says for which key, ``from`` its exception.
+        RecordFailedError: The function raised, or the values of a key cannot be compared; says for
+            which key, ``from`` that exception.
         UnstableKeyError: A key cannot be hashed.
+        InvalidPairsError: Keys that cannot be compared were to be sorted.
 
     Examples:
         >>> total = by_key(lambda key, values: sum(values))
         >>> total([("b", 1), ("a", 2), ("b", 3)])
         [('b', 4), ('a', 2)]
+        >>> by_key(lambda key, values: list(values), sort=True)([("b", 1), ("a", 2), ("b", 3)])
+        [('a', [2]), ('b', [1, 3])]
     """
 
-    def __init__(self, function: Callable[[Any, Iterator[Any]], Any]) -> None:
-        self.function = _callable(function, "by_key")
+    def __init__(
+        self,
+        function: Callable[[Any, Iterator[Any]], Any],
+        *,
+        sort: bool = False,
+        group: Callable[[Any], Any] | None = None,
+        sort_values: bool | Callable[[Any], Any] = False,
+    ) -> None:
+        self.function = _callable(function, "by_key()")
+        if group is not None and not sort:
+            raise InvalidJobError("by_key(..., group=) needs sort=True")
+        self.sort = sort
+        self.group = None if group is None else _callable(group, "by_key(group=)")
+        self.sort_values = (
+            sort_values if isinstance(sort_values, bool)
+            else _callable(sort_values, "by_key(sort_values=)")
+        )  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"by_key({self.function!r})"
+        options = ((name, getattr(self, name)) for name in ("sort", "group", "sort_values"))
+        shown = "".join(f", {name}={value!r}" for name, value in options if value)
+        return f"by_key({self.function!r}{shown})"
 
     def __call__(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """Return ``(key, function(key, values))`` for each key, in order of first appearance."""
+        """Return ``(key, function(key, values))`` for each key."""
+        return list(self.results(pairs))
+
+    def results(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """Yield what the call returns; of a partition that was spilled, without holding it all."""
+        given = allowance()
+        results = self._results(pairs, given)
+        if not self.sort and given.memory < UNLIMITED.memory:
+            results = in_order(results, given)
+        return ((key, result) for _, key, result in results)
+
+    def _results(self, pairs: Iterable[Pair], given: Allowance) -> Iterator[tuple[int, Any, Any]]:
         function = self.function
-        results = []
-        for position, (key, values) in enumerate(group(pairs).items()):
+        value_order = None if isinstance(self.sort_values, bool) else self.sort_values
+        arrangement = Arrangement(self.sort, self.group, bool(self.sort_values), value_order)
+        for position, key, values in groups_of(pairs, arrangement, given):
             try:
-                results.append((key, function(key, iter(values))))
+                result = function(key, values)
+                if hasattr(type(result), "__next__"):
+                    result = list(result)
+            except InvalidPairsError:
+                raise
             except Exception as error:
                 raise RecordFailedError.on(key, position, kind="key") from error
-        return results
+            yield position, key, result
 
 
 def _callable(function: Any, wrapper: str) -> Any:
     if not callable(function):
-        msg = f"{wrapper}() takes a function, got {shorten(function)}"
+        msg = f"{wrapper} takes a function, got {shorten(function)}"
         raise InvalidJobError(msg)
     return function

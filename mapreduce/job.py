@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
 from types import ModuleType
@@ -15,12 +16,12 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
+from mapreduce.filesplit import FileSplit
 from mapreduce.outputs import Output
-from mapreduce.partition import hash_partition
+from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
-    Partitioner,
     ReduceFunction,
     same_reduction,
 )
@@ -28,14 +29,23 @@ from mapreduce.plan import Plan
 from mapreduce.ranges import range_partition
 from mapreduce.results import ResultWork, results_of
 from mapreduce.sequential import run_sequential
-from mapreduce.splits import PlannedSplit, RecordSplit, default_reduce_tasks, plan_splits
+from mapreduce.splits import (
+    GivenSplit,
+    PlannedSplit,
+    RecordSplit,
+    default_reduce_tasks,
+    plan_splits,
+)
+from mapreduce.textfiles import TextFiles
 from mapreduce.work import MapWork, ReduceWork
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
+from tuplespace.errors import InvalidArgumentError
 from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed
+from workers.sizes import parse_size
 
-_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "memory")  # fmt: skip
+_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority")
 
 
 class MapReduceJob:
@@ -52,6 +62,8 @@ class MapReduceJob:
         output: A directory or URL for one text file a partition, or a format, such as
             `PickleOutput`, or `KeepBlocks`; the result is then their paths, or the `Blocks`. None:
             the result is what reduce returned.
+        memory: Bytes of data that one task may hold before it spills, as an int or a text like
+            "200MB"; None, or more than that: as much as its worker allows.
         modules: More of your own modules that the functions need, by name or themselves.
 
     Source: Dean and Ghemawat, MapReduce (OSDI 2004), section 2; the attributes are those of the
@@ -71,7 +83,7 @@ class MapReduceJob:
         self, data: Any = None, map: MapFunction | None = None,
         reduce: ReduceFunction | None = None, combine: CombineFunction | None = None,
         partition: Partitioner = hash_partition, map_tasks: int | None = None,
-        reduce_tasks: int | None = None, *, retries: int = 1,
+        reduce_tasks: int | None = None, *, retries: int = 1, memory: int | str | None = None,
         modules: Iterable[str | ModuleType] = (),
         output: str | os.PathLike[str] | Output | KeepBlocks | None = None, **options: Any,
     ) -> None:  # fmt: skip
@@ -87,6 +99,7 @@ class MapReduceJob:
         self.map_tasks = map_tasks
         self.reduce_tasks = reduce_tasks
         self.retries = retries
+        self.memory = memory
         self.modules = modules
         self.output = output
 
@@ -177,22 +190,29 @@ class MapReduceJob:
             raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
         if isinstance(self.modules, (str, ModuleType)):
             raise InvalidJobError(f"job.modules is a list of modules: write [{self.modules!r}]")
+        self._memory()
         return self.map, self.reduce
+
+    def _memory(self) -> int:
+        try:
+            return sys.maxsize if self.memory is None else parse_size(self.memory)
+        except InvalidArgumentError as error:
+            raise InvalidJobError(f"job.memory: {error}") from None
 
     def _pack(
         self, splits: list[PlannedSplit], map_function: MapFunction,
         reduce_function: ReduceFunction, reduce_tasks: int, result_work: ResultWork | None,
     ) -> Work:  # fmt: skip
         partition = self._partitioner(splits, map_function)
-        map_work = MapWork(map_function, self.combine, partition, reduce_tasks)
-        merged = same_reduction(self.combine, reduce_function)
-        reduce_work = ReduceWork(reduce_function, merged, result_work)
+        memory, merged = self._memory(), same_reduction(self.combine, reduce_function)
+        map_work = MapWork(map_function, self.combine, partition, reduce_tasks, memory)
+        reduce_work = ReduceWork(reduce_function, merged, memory, result_work)
         try:
             pickled = dump(map_work), dump(reduce_work)
         except Exception as error:
             raise InvalidJobError(self._what_cannot_be_pickled(error)) from error
         modules = [*self.modules, *_modules_of_records(splits)]
-        bundle = collect_modules(b"".join(pickled), modules)
+        bundle = collect_modules(b"".join((*pickled, _pickled_readers(splits))), modules)
         return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
 
     def _partitioner(self, splits: list[PlannedSplit], map_function: MapFunction) -> Partitioner:
@@ -219,6 +239,17 @@ def _modules_of_records(splits: list[PlannedSplit]) -> set[str]:
     records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
     names = {type(record).__module__ for record in islice(records, 100)}
     return {name for name in names - {"__main__"} if not is_installed(name)}
+
+
+def _pickled_readers(splits: list[PlannedSplit]) -> bytes:
+    """Return what may name modules of the user's, beside the functions: the readers of records."""
+    holders = (split.data if isinstance(split, GivenSplit) else split for split in splits)
+    held = (FileSplit, TextFiles)
+    readers = {id(each.reader): each.reader for each in holders if isinstance(each, held)}
+    try:
+        return dump(list(readers.values()))
+    except Exception as error:
+        raise InvalidJobError(f"records= cannot be sent to a worker: {error}") from error
 
 
 def _engine(space: RemoteSpace | str | Engine | None) -> Callable[[], Engine]:

@@ -1,13 +1,14 @@
 """Pairs, and what users hand us in their place.
 
-Loops over pairs run once per pair, in all of these modules. A ``try`` inside such a loop costs
-nothing, and it tells a pair that is none from an error in what computes the pairs meanwhile.
+Loops over pairs run once per pair, in all of these modules, so they go through *blocks*, lists of
+pairs: a block can be searched for the pair that is none once a loop has failed on it, and errors
+in what computes the pairs come up between the blocks, where no pair is blamed for them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from mapreduce.errors import (
@@ -20,6 +21,38 @@ from mapreduce.errors import (
 from mapreduce.partition import stable_hash
 
 Pair = tuple[Any, Any]
+
+# Few enough to stay in the cache and out of the garbage collector's way.
+_BLOCK = 256
+
+
+class PairBlocks(chain[Pair]):
+    """An iterator of pairs that come in lists, and can be had so: made by ``from_blocks``."""
+
+    _blocks: Iterator[list[Pair]]
+
+    @classmethod
+    def from_blocks(cls, blocks: Iterable[list[Pair]]) -> PairBlocks:
+        """Return the pairs of these lists."""
+        iterator = iter(blocks)
+        made = cls.from_iterable(iterator)
+        assert isinstance(made, cls)
+        made._blocks = iterator
+        return made
+
+    def blocks(self) -> Iterator[list[Pair]]:
+        """Return the lists that are left; whoever takes pairs one by one must not ask."""
+        return self._blocks
+
+
+def blocks_of(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    """Yield the pairs in lists, for loops that run once per pair."""
+    if type(pairs) is PairBlocks:
+        yield from pairs.blocks()
+        return
+    iterator = iter(pairs)
+    while block := list(islice(iterator, _BLOCK)):
+        yield block
 
 
 def as_pairs(returned: Any, function: object) -> Iterable[Pair]:
@@ -57,13 +90,30 @@ def failure_of(pair: Any) -> MapReduceError:
     return RecordFailedError.on(pair, -1, kind="pair")
 
 
-def group(pairs: Iterable[Pair]) -> dict[Any, list[Any]]:
-    """Collect the values of each key, the keys in order of first appearance."""
-    groups: defaultdict[Any, list[Any]] = defaultdict(list)
-    for pair in pairs:
+def failure_in(block: Iterable[Any], last: Pair) -> MapReduceError:
+    """Return what to raise when a loop over a block failed.
+
+    Args:
+        block: The block. last: The last pair that the loop could take apart.
+    """
+    for pair in block:
         try:
-            key, value = pair
-            groups[key].append(value)
-        except Exception as error:
-            raise failure_of(pair) from error
-    return groups
+            _, _ = pair
+        except Exception:  # noqa: BLE001 - whatever a user's object does instead
+            return failure_of(pair)
+    return failure_of(last)
+
+
+def group_block(groups: dict[Any, list[Any]], block: Iterable[Pair]) -> None:
+    """Add the values of a block to those of their keys, new keys in order of appearance."""
+    key = value = None
+    get = groups.get
+    try:
+        for key, value in block:
+            values = get(key)
+            if values is None:
+                groups[key] = [value]
+            else:
+                values.append(value)
+    except Exception as error:
+        raise failure_in(block, (key, value)) from error

@@ -28,6 +28,9 @@ from xxhash import xxh64_intdigest
 
 from mapreduce.errors import PartitionError, UnstableKeyError, shorten
 
+Partitioner = Callable[[Any, int], int]
+"""Gets a key and R; returns 0..R-1."""
+
 _STR, _BYTES, _INT, _NONE, _FLOAT, _RATIO, _INFINITY, _COMPLEX = range(8)
 _TUPLE, _FROZENSET, _UUID, _DATE, _NAIVE, _AWARE, _ENUM, _FLAG = range(8, 16)
 

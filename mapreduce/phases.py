@@ -2,7 +2,7 @@
 
 ::
 
-    records --map_split--> pairs --combine_pairs--> pairs --partition_pairs--> R columns
+    records --map_split--> pairs --combine_pairs--> pairs --deal--> R columns
     columns of all maps, one partition --reduce_columns--> the partition's result
 
 A partition's pairs travel as *columns*, a list of keys beside a list of values: they pickle twice
@@ -16,23 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from mapreduce.errors import MapReduceError, RecordFailedError
-from mapreduce.pairs import Pair, as_pairs, failure_of
-from mapreduce.partition import check_partition, hash_partition, stable_hash
+from mapreduce.columns import Columns
+from mapreduce.dealing import deal
+from mapreduce.errors import RecordFailedError
+from mapreduce.filesplit import OpenAt
+from mapreduce.pairs import Pair, as_pairs
+from mapreduce.partition import Partitioner
 from mapreduce.reductions import Reduction
 from mapreduce.splits import PlannedSplit
-from mapreduce.textfiles import OpenAt
-
-Columns = tuple[list[Any], list[Any]]
-"""The keys and the values of some pairs, in the order of the pairs."""
 
 MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
 CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]
 ReduceFunction = Callable[[Iterable[Pair]], Any]
-Partitioner = Callable[[Any, int], int]
-
-# So many keys keep their columns at hand; after combining, each key comes once anyway.
-_MEMO_LIMIT = 1 << 16
 
 
 def run_map(
@@ -42,8 +37,12 @@ def run_map(
     partition: Partitioner,
     R: int,  # noqa: N803 - R, as in the paper
     open_at: OpenAt | None = None,
-) -> list[Columns]:
+) -> Iterator[list[Columns]]:
     """Do a whole map task: one split in, R partitions out.
+
+    Yields:
+        R columns; more than once if the pairs are too many to hold them all. Those of a later
+        batch come after those of an earlier one.
 
     Raises:
         RecordFailedError: A function given to ``each`` raised; says on what record, and where that
@@ -51,7 +50,7 @@ def run_map(
     """
     try:
         pairs = combine_pairs(combine, map_split(map, split.records(open_at)))
-        return partition_pairs(pairs, partition, R)
+        yield from deal(pairs, partition, R)
     except RecordFailedError as error:
         of_the_split = error.kind == "record" and error.position >= 0
         where = split.locate(error.position, open_at) if of_the_split else split.describe()
@@ -103,26 +102,6 @@ def combine_pairs(combine: CombineFunction | None, pairs: Iterable[Pair]) -> Ite
     return iter(as_pairs(combine(pairs), combine))
 
 
-def partition_pairs(
-    pairs: Iterable[Pair],
-    partition: Partitioner,
-    R: int,  # noqa: N803 - R, as in the paper
-) -> list[Columns]:
-    """Deal the pairs out to R partitions, each with its pairs in their order of appearance.
-
-    Raises:
-        InvalidPairsError: One of the pairs is none.
-        UnstableKeyError: A key that ``hash_partition`` refuses, for every R.
-        PartitionError: The partitioner returned no int, or one outside 0..R-1.
-    """
-    columns: list[Columns] = [([], []) for _ in range(R)]
-    if partition is hash_partition:
-        _deal_by_hash(pairs, columns)
-    else:
-        _deal(pairs, partition, columns)
-    return columns
-
-
 def reduce_columns(
     reduce: ReduceFunction, columns_in_map_order: Iterable[Columns], *, merged: bool = False
 ) -> Any:
@@ -144,46 +123,3 @@ def reduce_columns(
 def same_reduction(combine: object, reduce: object) -> bool:
     """Say whether combine makes partials that reduce has to merge: one ready-made reduction."""
     return isinstance(combine, Reduction) and combine == reduce
-
-
-class _ColumnsByKey(dict[Any, Columns]):
-    """The columns that each key belongs to; remembers a bounded number of keys."""
-
-    def __init__(self, columns: list[Columns]) -> None:
-        super().__init__()
-        self._columns = columns
-
-    def __missing__(self, key: Any) -> Columns:
-        found = self._columns[stable_hash(key) % len(self._columns)]
-        if len(self) < _MEMO_LIMIT:
-            self[key] = found
-        return found
-
-
-def _deal_by_hash(pairs: Iterable[Pair], columns: list[Columns]) -> None:
-    R = len(columns)  # noqa: N806 - R, as in the paper
-    by_key = _ColumnsByKey(columns)
-    for pair in pairs:
-        try:
-            key, value = pair
-            # A str is hashed sooner than looked up, unless it comes again and again. Of other
-            # keys, equal ones (1, True) share their columns, as they should.
-            keys, values = columns[stable_hash(key) % R] if type(key) is str else by_key[key]
-        except MapReduceError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise failure_of(pair) from error
-        keys.append(key)
-        values.append(value)
-
-
-def _deal(pairs: Iterable[Pair], partition: Partitioner, columns: list[Columns]) -> None:
-    R = len(columns)  # noqa: N806 - R, as in the paper
-    for pair in pairs:
-        try:
-            key, value = pair
-        except (TypeError, ValueError) as error:
-            raise failure_of(pair) from error
-        keys, values = columns[check_partition(partition(key, R), key, R)]
-        keys.append(key)
-        values.append(value)

@@ -4,7 +4,8 @@
 
     task     issued --OK--> done                       the first outcome wins, later ones are dropped
                ^ |  --ERROR--> issued again, RETRIES times, then the job fails
-               | |  --DIED---> issued again, DEATHS times in all, then the job fails
+               | |  --DIED---> issued again, DEATHS times in all, then the job fails (if
+               | |             it was for its memory, MEMORY_DEATHS times)
                | '--LOST (reduce)--> waits; the maps whose blocks are gone are voided, LOSSES times
                |                     each, then the job fails: nobody can reach where they run
                '--------- all maps done again -----------'
@@ -23,12 +24,15 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from mapreduce.shuffle import MapOutput, sources_of
-from workers.task import DIED, LOST, OK, REFUSED, Outcome
+from workers.task import DIED, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
 REDUCE: Final = "reduce"
 #: How many attempts of one task may end with the death of their worker.
 DEATHS: Final = 4
+#: How many may because of the memory they used: another worker may have more, but a third try
+#: on the same data would only take longer to say so.
+MEMORY_DEATHS: Final = 2
 #: How often the output of one map may be gone when a reduce needs it.
 LOSSES: Final = 16
 
@@ -69,6 +73,7 @@ class Plan:
         self._oldest_valid: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
         self._deaths: Counter[tuple[str, int]] = Counter()
+        self._memory_deaths: Counter[tuple[str, int]] = Counter()
         self._losses: Counter[int] = Counter()
         self._orders = 0
         #: When each map's output came and each reduce was last issued, counted in orders.
@@ -108,9 +113,13 @@ class Plan:
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
             return self._void(outcome, missing)
-        count = self._deaths if outcome.status == DIED else self._errors
+        if outcome.status != DIED:
+            count, limit = self._errors, self._retries
+        elif outcome.details.get("cause") == MEMORY:
+            count, limit = self._memory_deaths, MEMORY_DEATHS - 1
+        else:
+            count, limit = self._deaths, DEATHS - 1
         count[task] += 1
-        limit = DEATHS - 1 if outcome.status == DIED else self._retries
         if count[task] > limit or outcome.status == REFUSED:
             self.failure = outcome
             return []
@@ -187,4 +196,4 @@ class Plan:
 
 
 def _size(partition: int, outputs: list[MapOutput]) -> int:
-    return sum(frame.length for output in outputs for frame in output.parts[partition])
+    return sum(output.part_size(partition) for output in outputs)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mapreduce.partition import hash_partition
+from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
-    Partitioner,
     ReduceFunction,
     listed,
     run_map,
@@ -43,11 +42,13 @@ def run_sequential(
         RecordFailedError: A function given to ``each`` or ``by_key`` raised; says on what, and
             where that came from. Whatever other user functions raise comes through as it is.
     """
-    outputs = [run_map(split, map, combine, partition, reduce_tasks) for split in splits]
+    batches = [
+        batch for split in splits for batch in run_map(split, map, combine, partition, reduce_tasks)
+    ]
     merged = same_reduction(combine, reduce)
     return [
         run_reduce(
-            number, reduce, [output[number] for output in outputs], merged=merged,
+            number, reduce, [batch[number] for batch in batches], merged=merged,
             deliver=listed if deliver is None else partial(deliver, number),
         )
         for number in range(reduce_tasks)

@@ -1,71 +1,129 @@
 """The shuffle: one block file for each map task, with R parts that reduce tasks pull.
 
-A part is frames of at most about FRAME_BYTES, each the pickle of a slice of the partition's
-columns, so that neither side holds more than a frame beyond what it must.
+A part is frames of at most about FRAME_BYTES, each the bytes of a slice of the partition's
+columns, so that neither side holds more than a few frames beyond what it must. The frames of a
+part lie where they were written: a map with many pairs writes all parts more than once. What is
+small needs no file, it travels with the outcome.
 """
 
 from __future__ import annotations
 
+import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from mapreduce.phases import Columns
-from tuplespace.pickles import dump_data, load
+from mapreduce.columns import Columns, decode, encode
 from workers.blocks import FRAME_BYTES, BlockWriter, Frame, Location
 from workers.errors import BlockLostError
+from workers.pulling import pull
 from workers.workplace import Workplace
 
+#: A map's output of up to so many bytes travels with its outcome.
+INLINE_OUTPUT_BYTES: Final = 4 << 10
 _FIRST_FRAME_PAIRS: Final = 10_000
+_FRAME: Final = struct.Struct("<QQ16s")
 
 
 class MapOutput(NamedTuple):
-    """Where a map task's output is.
+    """Where a map task's output is. Compact: a driver holds M of them, with M x R parts.
 
     Attributes:
-        location: The block file. parts: For each partition its frames. pairs: How many in all.
+        location: The block file; None: `content` is what would be in it.
+        ends: For each partition, where its frames end in `frames`. frames: Packed, all of them.
+        pairs: How many in all.
         distant_bytes: Input read from the driver's host, because this one has no such files.
     """
 
-    location: Location
-    parts: tuple[tuple[Frame, ...], ...]
+    location: Location | None
+    ends: array[int]
+    frames: bytes
     pairs: int
     distant_bytes: int = 0
+    content: bytes = b""
+
+    def part(self, partition: int) -> list[Frame]:
+        """Return the frames of a partition."""
+        start = self.ends[partition - 1] if partition else 0
+        packed = memoryview(self.frames)[start : self.ends[partition]]
+        return [Frame(*frame) for frame in _FRAME.iter_unpack(packed)]
+
+    def part_size(self, partition: int) -> int:
+        """Return how many bytes a partition has."""
+        return sum(frame.length for frame in self.part(partition))
 
     @property
     def size(self) -> int:
         """Bytes in all."""
-        return sum(frame.length for part in self.parts for frame in part)
+        return sum(length for _, length, _ in _FRAME.iter_unpack(self.frames))
 
     def digests(self, partition: int) -> tuple[bytes, ...]:
         """Return what tells one output of this partition from another."""
-        return tuple(frame.digest for frame in self.parts[partition])
+        return tuple(frame.digest for frame in self.part(partition))
 
 
 class Source(NamedTuple):
-    """One map's part of one partition: what a reduce task pulls."""
+    """One map's part of one partition: what a reduce task pulls.
+
+    Attributes:
+        map_number: The map's. location: The block file. frames: Of the part, in order.
+        content: The part itself, frame after frame, if there is no file.
+    """
 
     map_number: int
-    location: Location
-    frames: tuple[Frame, ...]
+    location: Location | None
+    frames: list[Frame]
+    content: bytes = b""
 
 
-def write_partitions(
-    file: BlockWriter, partitions: Sequence[Columns]
-) -> Iterator[tuple[Frame, ...]]:
-    """Append each partition's columns to the file; yield its frames."""
-    pairs_a_frame = _FIRST_FRAME_PAIRS
-    for keys, values in partitions:
-        frames = []
+def output_of(
+    parts: Sequence[Sequence[Frame]], pairs: int, location: Location | None, content: bytes = b"",
+    distant_bytes: int = 0,
+) -> MapOutput:  # fmt: skip
+    """Return a map's output. Args: parts: Each partition's frames; else see `MapOutput`."""
+    frames = b"".join(_FRAME.pack(*frame) for part in parts for frame in part)
+    ends, end = array("Q"), 0
+    for part in parts:
+        end += len(part) * _FRAME.size
+        ends.append(end)
+    return MapOutput(location, ends, frames, pairs, distant_bytes, content)
+
+
+def write_output(
+    batches: Iterable[Sequence[Columns]], reduce_tasks: int, workplace: Workplace, job: str,
+    name: str,
+) -> MapOutput:  # fmt: skip
+    """Write what a map task makes, batch by batch; the blocks are whole when this returns."""
+    parts: list[list[Frame]] = [[] for _ in range(reduce_tasks)]
+    pairs = 0
+    with workplace.block_file(job, name, INLINE_OUTPUT_BYTES) as file:
+        encoder = _Encoder(file)
+        for columns in batches:
+            pairs += sum(len(keys) for keys, _ in columns)
+            for part, (keys, values) in zip(parts, columns, strict=True):
+                part += encoder.write(keys, values)
+        content = file.content()
+    location = workplace.location(file.path) if content is None else None
+    return output_of(parts, pairs, location, content or b"")
+
+
+class _Encoder:
+    """Writes columns as frames of about the right size."""
+
+    def __init__(self, file: BlockWriter) -> None:
+        self._file = file
+        self._pairs = _FIRST_FRAME_PAIRS
+
+    def write(self, keys: list[Any], values: list[Any]) -> Iterator[Frame]:
         start = 0
         while start < len(keys):
-            end = start + pairs_a_frame
+            end = start + self._pairs
             whole = start == 0 and end >= len(keys)
-            data = dump_data((keys, values) if whole else (keys[start:end], values[start:end]))
-            frames.append(file.write(data))
+            data = encode((keys, values) if whole else (keys[start:end], values[start:end]))
+            yield self._file.write(data)
             taken = min(end, len(keys)) - start
-            pairs_a_frame = max(1, min(FRAME_BYTES * taken // len(data), 4 * pairs_a_frame))
+            self._pairs = max(1, min(FRAME_BYTES * taken // len(data), 4 * self._pairs))
             start = end
-        yield tuple(frames)
 
 
 def read_partition(sources: Iterable[Source], workplace: Workplace) -> Iterator[Columns]:
@@ -75,31 +133,64 @@ def read_partition(sources: Iterable[Source], workplace: Workplace) -> Iterator[
         BlockLostError: A part cannot be had; its `outcome_details` name the maps.
     """
     sources = list(sources)
+    wanted = (
+        (source.location, frame, source)
+        for source in sources
+        if source.location is not None
+        for frame in source.frames
+    )
+    pulled = pull(((location, frame) for location, frame, _ in wanted), workplace.reader)
     for source in sources:
-        for frame in source.frames:
+        if source.location is None:
+            for start, frame in _starts(source.frames):
+                yield decode(source.content[start : start + frame.length])
+            continue
+        for _ in source.frames:
             try:
-                data = workplace.read(source.location, [frame])[0]
+                data = next(pulled)
             except BlockLostError as error:
-                error.outcome_details = {"maps": _lost_with(source, sources, workplace)}
+                lost = _lost_with(source, sources, workplace, all_there=error.answered)
+                error.outcome_details = {"maps": lost}
                 raise
-            columns: Columns = load(data)
-            yield columns
+            yield decode(data)
 
 
-def _lost_with(lost: Source, sources: Iterable[Source], workplace: Workplace) -> tuple[int, ...]:
-    """Return the maps whose parts are gone if this one is: most likely its host is down."""
+def _starts(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame]]:
+    start = 0
+    for frame in frames:
+        yield start, frame
+        start += frame.length
+
+
+def _lost_with(
+    lost: Source, sources: Iterable[Source], workplace: Workplace, *, all_there: bool
+) -> tuple[int, ...]:
+    """Return the maps whose parts are gone if this one is: all of its host, if that is down."""
+    if all_there:
+        return (lost.map_number,)
+    assert lost.location is not None
     return tuple(
         source.map_number
         for source in sources
         if source is lost
-        or (source.location.uri == lost.location.uri and not workplace.is_here(source.location))
+        or (
+            source.location is not None
+            and source.location.uri == lost.location.uri
+            and not workplace.is_here(source.location)
+        )
     )
 
 
-def sources_of(partition: int, outputs: Sequence[MapOutput]) -> list[Any]:
+def sources_of(partition: int, outputs: Sequence[MapOutput]) -> list[Source]:
     """Return what the reduce task of this partition pulls, in map order."""
     return [
-        Source(number, output.location, output.parts[partition])
+        Source(number, output.location, frames, _content_of(output, frames))
         for number, output in enumerate(outputs)
-        if output.parts[partition]
+        if (frames := output.part(partition))
     ]
+
+
+def _content_of(output: MapOutput, frames: Iterable[Frame]) -> bytes:
+    if output.location is not None:
+        return b""
+    return b"".join(output.content[frame.offset : frame.offset + frame.length] for frame in frames)

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.filesplit import OpenAt
 from mapreduce.sources import SplitSource
-from mapreduce.textfiles import OpenAt, TextFiles, TextSplit
+from mapreduce.textfiles import TextFiles
 
 __all__ = [
     "GivenSplit",
@@ -21,7 +22,6 @@ __all__ = [
     "RecordSplit",
     "Split",
     "TextFiles",
-    "TextSplit",
     "default_reduce_tasks",
     "plan_splits",
 ]

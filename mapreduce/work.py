@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mapreduce.allowance import Allowance, allowed
 from mapreduce.chained import BlockSplit
+from mapreduce.partition import Partitioner
 from mapreduce.phases import (
     CombineFunction,
     MapFunction,
-    Partitioner,
     ReduceFunction,
     listed,
     run_map,
     run_reduce,
 )
 from mapreduce.results import ResultWork
-from mapreduce.shuffle import MapOutput, Source, read_partition, write_partitions
+from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
 from mapreduce.splits import PlannedSplit
 from workers.task import Task
 from workers.workplace import Workplace
 
 
 class MapWork(NamedTuple):
-    """A job's map task: one split in, one block file with R parts out."""
+    """A job's map task: one split in, one block file with R parts out.
+
+    Attributes:
+        memory: Bytes that one task may hold, if the worker allows more; see `MapReduceJob`.
+    """
 
     map: MapFunction
     combine: CombineFunction | None
     partition: Partitioner
     reduce_tasks: int
+    memory: int = sys.maxsize
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
         if isinstance(split, BlockSplit):
             split = split.read_by(workplace)
         distant_before = workplace.distant_bytes()
-        partitions = run_map(
+        batches = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
         )
-        with workplace.block_file(task.job, f"map-{task.number}") as file:
-            parts = tuple(write_partitions(file, partitions))
-        pairs_in_all = sum(len(keys) for keys, _ in partitions)
-        distant = workplace.distant_bytes() - distant_before
-        return MapOutput(workplace.location(file.path), parts, pairs_in_all, distant)
+        name = f"map-{task.number}"
+        with _allowed(self.memory, workplace, task):
+            output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
+        return output._replace(distant_bytes=workplace.distant_bytes() - distant_before)
 
 
 class ReduceWork(NamedTuple):
-    """A job's reduce task: one partition's blocks in, the reduce function's result out."""
+    """A job's reduce task: one partition's blocks in, the reduce function's result out.
+
+    Attributes:
+        memory: As in `MapWork`.
+    """
 
     reduce: ReduceFunction
     merged: bool
+    memory: int = sys.maxsize
     result: ResultWork | None = None
 
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
-        with workplace.scratch(task.job) as folder, allowed(Allowance(workplace.memory, folder)):
+        with _allowed(self.memory, workplace, task):
             return run_reduce(
                 task.number, self.reduce, columns, merged=self.merged,
                 deliver=lambda result: self._deliver(result, workplace, task),
@@ -65,3 +77,11 @@ class ReduceWork(NamedTuple):
         if self.result is None:
             return listed(result)
         return self.result(result, workplace, task)
+
+
+@contextmanager
+def _allowed(memory: int, workplace: Workplace, task: Task) -> Iterator[None]:
+    """Let a task of a job hold what both the job and the worker allow."""
+    memory = min(memory, workplace.memory)
+    with workplace.scratch(task.job) as folder, allowed(Allowance(memory, folder)):
+        yield

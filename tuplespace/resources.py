@@ -1,4 +1,4 @@
-"""What this process may use of its machine: memory and open files."""
+"""What this process may use of its machine: cores, memory and open files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ _OTHER_FILES: Final = 64
 #: What is asked for where the system sets no limit of its own.
 _MANY_FILES: Final = 1 << 17
 _CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_limits() -> Limits:

@@ -23,6 +23,11 @@ def main() -> int:
     )
     parser.add_argument("--name", help="the space's name on the local network, instead of its URI")
     parser.add_argument("--processes", type=int, help="default: one a core")
+    parser.add_argument(
+        "--memory",
+        help="what each process may use, as in 4GB or 512MiB; default: a fair share of 80%% of this "
+        "host's",
+    )
     parser.add_argument("--key-file")
     parser.add_argument("--work-dir", help="folder for blocks and code")
     parser.add_argument("--host", help="this host's name; agents that share it share files")
@@ -44,7 +49,7 @@ def main() -> int:
             stop_with_parent()
         serve(
             uri, options.processes, key_file=options.key_file,
-            work_dir=options.work_dir, host=options.host, name=options.name,
+            work_dir=options.work_dir, host=options.host, name=options.name, memory=options.memory,
             announce=_say_user_code if options.embedded else say,
             drain=0.0 if options.embedded else DRAIN_SECONDS,
         )  # fmt: skip

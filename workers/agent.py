@@ -6,6 +6,7 @@
     feeders   Shelf --groups--> worker --answers-->        one thread for each worker process
     clerk     --confirms with results--> space             see `clerk`
     keeper    renews claims and the worker tuple, gives back what waits too long, sweeps
+    watch     ends workers that use too much memory          see `watch`
 
 What if ... right here? The agent dies: its session's claims are released a second later, its
 workers see their pipe close and end. A worker dies: the task it ran alone is answered DIED, a
@@ -31,13 +32,17 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
 from tuplespace.interface import Claim, Handle
+from tuplespace.resources import cores
 from tuplespace.security import load_key
 from tuplespace.template import OneOf
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
 from workers.clerk import Clerk
+from workers.memory import worker_limit
 from workers.shelf import Errand, Shelf
-from workers.task import ANYWHERE, DIED, Outcome, Task, this_runtime
+from workers.sizes import in_words
+from workers.task import ANYWHERE, MEMORY, Outcome, this_runtime
+from workers.watch import Watch
 from workers.worker import Assignment
 
 CLAIM_LEASE: Final = 30.0
@@ -62,6 +67,7 @@ class Agent:
         host: This host's name, told to others; agents that share a name share their files.
         announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.
+        memory: What each worker process may use, see `memory.worker_limit`.
 
     Attributes:
         name: Its own, as "host/pid".
@@ -71,7 +77,7 @@ class Agent:
         self, uri: str | None = None, processes: int | None = None, *,
         key_file: str | None = None, work_dir: str | None = None, host: str | None = None,
         announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
-        name: str | None = None,
+        name: str | None = None, memory: int | str | None = None,
     ) -> None:  # fmt: skip
         self.host = host or socket.gethostname()
         self.name = f"{self.host}/{os.getpid()}"
@@ -79,6 +85,7 @@ class Agent:
         if processes is not None and processes < 1:
             raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
         self._processes = processes or cores()
+        self._memory = worker_limit(memory, self._processes)
         self._announce = announce
         self._drain_seconds = drain
         self._stopping = threading.Event()
@@ -92,6 +99,7 @@ class Agent:
         self._served_jobs: set[str] = set()  # those that the keeper clears up after
         self._over: set[str] = set()  # of these, the ones that have ended
         self._running: dict[Child, list[Errand]] = {}
+        self._watch = Watch(self._memory, lambda: list(self._running), self._stopping)
         self._said_away = -math.inf
 
     # -- starting and stopping
@@ -111,11 +119,13 @@ class Agent:
         self._occupied = occupy(self._root)
         self._server = BlockServer(root, self._key, self._space.local_address)
         self._assignment = Assignment(
-            self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri
-        )
+            self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
+            self._memory,
+        )  # fmt: skip
+        targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (self._claim, self._keep, *[self._feed] * self._processes)
+            for target in targets
         ]
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
@@ -124,8 +134,8 @@ class Agent:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
         self._say(
-            f"worker {self.name}: {self._processes} processes, {this_runtime()}, at "
-            f"{self._space.uri}{found}"
+            f"worker {self.name}: {self._processes} processes, {in_words(self._memory)} each, "
+            f"{this_runtime()}, at {self._space.uri}{found}"
         )
         # Python may miss a signal that comes just as an endless wait begins, until the wait ends.
         while not self._stopping.wait(_LOOK_SECONDS):
@@ -234,20 +244,26 @@ class Agent:
 
     def _feed(self) -> None:
         """Keep one worker process busy, and start another when it dies."""
+        again: list[Errand] = []  # still running, as far as the shelf knows
         while not self._stopping.is_set():
             child = Child(self._assignment, self._relay)
             self._children.add(child)
             try:
                 child.wait_ready()
-                while (group := self._shelf.next_group()) is not None:
+                while (group := again or self._shelf.next_group()) is not None:
+                    again = []
                     self._run_group(child, group)
+                    if self._watch.is_full(child):
+                        break
             except WorkerDiedError as death:
+                again = death.again or again
                 if not self._stopping.is_set():
                     self._say(f"worker process {child.pid} of {self.name} {death}")
                     self._stopping.wait(_BEAT)  # one that cannot even start is no reason to spin
             finally:
                 self._children.discard(child)
                 child.bury()
+        self._shelf.drop(again)
 
     def _run_group(self, child: Child, group: list[Errand]) -> None:
         waiting = dict(enumerate(group))
@@ -263,10 +279,12 @@ class Agent:
             unanswered = [errand for errand in waiting.values() if not self._forgo(errand)]
             if self._stopping.is_set():
                 self._shelf.drop(unanswered)
-            elif len(unanswered) == 1:
-                self._answer_died(child, unanswered[0], str(death))
-            else:
+            elif len(unanswered) != 1:
                 self._shelf.retry_alone(unanswered)
+            elif death.cause == MEMORY and child.has_answered:
+                death.again = unanswered  # in a fresh process: earlier tasks may have left too much
+            else:
+                self._answer_died(child, unanswered[0], death)
             raise
         finally:
             del self._running[child]
@@ -279,16 +297,10 @@ class Agent:
         self._clerk.put(errand, None)
         return True
 
-    def _answer_died(self, child: Child, errand: Errand, reason: str) -> None:
-        value = errand.value
-        try:
-            attempt = Task.from_tuple(value, self._key).attempt
-        except errors.TupleSpaceError:
-            attempt = 0
-        outcome = Outcome(
-            value[1], value[2], value[3], attempt, DIED, f"{self.host}/{child.pid}", child.pid,
-            0.0, None, {"message": f"the worker process {child.pid} on {self.host} {reason}"},
-        )  # fmt: skip
+    def _answer_died(self, child: Child, errand: Errand, death: WorkerDiedError) -> None:
+        outcome = Outcome.of_death(
+            errand.value, self._key, self.host, child.pid, str(death), death.cause
+        )
         self._shelf.done(errand, None)
         self._clerk.put(errand, outcome.to_tuple(self._key))
 
@@ -357,8 +369,7 @@ class Agent:
             for child, group in list(self._running.items()):
                 if self._over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
-                    self._say(f"worker process {child.pid} of {self.name}: its job has ended")
-                    child.kill()
+                    child.kill("was ended: its job has ended")
             for job in self._over:
                 self._clear_job(job)
             self._served_jobs -= self._over - held
@@ -386,10 +397,3 @@ class Agent:
         if now - self._said_away >= _SAY_SECONDS:
             self._said_away = now
             self._say(f"{self.name}: still trying: {error}")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -23,7 +24,8 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, NamedTuple
@@ -32,9 +34,10 @@ import Pyro5.api
 import Pyro5.errors
 
 from tuplespace.daemon import GuardedDaemon
-from tuplespace.errors import TupleSpaceError
+from tuplespace.errors import SpaceUnreachableError, TupleSpaceError
 from tuplespace.proxy import GuardedProxy
 from tuplespace.security import Key
+from workers import compression
 from workers.errors import BlockLostError, WorkFolderError
 from workers.files import open_distant
 
@@ -46,6 +49,11 @@ _MARK: Final = ".in-use"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
 _OCCUPY_TRIES: Final = 100
+_NO_ANSWER: Final = (
+    ConnectionError, TimeoutError, SpaceUnreachableError, Pyro5.errors.CommunicationError,
+)  # fmt: skip
+#: So many block servers are asked at the same time.
+_FETCHES: Final = 4
 
 
 class Frame(NamedTuple):
@@ -129,21 +137,38 @@ class BlockWriter:
 
     Args:
         folder: The job's. name: What the file is for, such as "map-12".
+        inline_bytes: Up to so many bytes there is no file, see `content`; -1: there always is.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, inline_bytes: int = -1) -> None:
         self.path = folder / f"{name}-{secrets.token_hex(4)}.blocks"
         self._draft = self.path.with_suffix(".draft")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._draft, "wb")  # noqa: SIM115  # closed by __exit__
+        self._inline_bytes = inline_bytes
+        self._file: IO[bytes] = io.BytesIO()
+        self._on_disk = False
         self._size = 0
+        if inline_bytes < 0:
+            self._to_disk()
+
+    def _to_disk(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self._draft, "wb")  # noqa: SIM115  # closed by __exit__
+        if isinstance(self._file, io.BytesIO):
+            file.write(self._file.getbuffer())
+        self._file, self._on_disk = file, True
 
     def write(self, data: bytes) -> Frame:
         """Append one frame."""
+        if not self._on_disk and self._size + len(data) > self._inline_bytes:
+            self._to_disk()
         self._file.write(data)
         frame = Frame(self._size, len(data), digest(data))
         self._size += len(data)
         return frame
+
+    def content(self) -> bytes | None:
+        """Return all that was written, if there is no file; ask before the end of the block."""
+        return self._file.getvalue() if isinstance(self._file, io.BytesIO) else None
 
     def __enter__(self) -> BlockWriter:
         return self
@@ -153,6 +178,8 @@ class BlockWriter:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self._file.close()
+        if not self._on_disk:
+            return
         if kind is None:
             self._draft.rename(self.path)
         else:
@@ -162,8 +189,6 @@ class BlockWriter:
 class BlockReader:
     """Reads frames: from this host's disk, else from the block server of the host that has them.
 
-    For one thread.
-
     Args:
         host: The host this runs on. key: To talk to block servers.
         near: The URI of this host's block server, or of the space.
@@ -172,9 +197,14 @@ class BlockReader:
     def __init__(self, host: str, key: Key, near: str = "") -> None:
         self._host, self._key = host, key
         self._scope = "".join(_SCOPE.findall(near))
-        self._proxies: dict[str, GuardedProxy] = {}
+        self._connections = threading.local()  # a proxy is for one thread
+        self._threads: ThreadPoolExecutor | None = None
         self.fetched_bytes = 0
         self.distant_bytes = 0
+
+    def is_near(self, location: Location) -> bool:
+        """Say whether this block file should be on this host's disk."""
+        return location.host == self._host
 
     def read(self, location: Location, frames: Iterable[Frame]) -> list[bytes]:
         """Return the bytes of these frames, checked against their digests.
@@ -195,20 +225,46 @@ class BlockReader:
                     return found
         return [self._fetch(location, frame) for frame in frames]
 
+    def fetch_later(self, wanted: Sequence[tuple[Location, Frame]]) -> Future[list[bytes]]:
+        """Begin to fetch frames, all from one block server; the bytes are checked as `read`'s."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_FETCHES, "fetch")
+        return self._threads.submit(self._fetch_all, wanted)
+
+    def _fetch_all(self, wanted: Sequence[tuple[Location, Frame]]) -> list[bytes]:
+        if sum(frame.length for _, frame in wanted) > FRAME_BYTES:
+            return [self._fetch(location, frame) for location, frame in wanted]
+        requests = [(location.path, frame.offset, frame.length) for location, frame in wanted]
+        answers = self._ask(wanted[0][0], requests)
+        return [
+            self._checked(location, frame, data)
+            for (location, frame), data in zip(wanted, answers, strict=True)
+        ]
+
     def _fetch(self, location: Location, frame: Frame) -> bytes:
         pieces = []
+        for start in range(0, frame.length, FRAME_BYTES):
+            size = min(FRAME_BYTES, frame.length - start)
+            pieces += self._ask(location, [(location.path, frame.offset + start, size)])
+        return self._checked(location, frame, b"".join(pieces))
+
+    def _ask(self, location: Location, requests: list[tuple[str, int, int]]) -> list[bytes]:
+        """Ask the block server for ranges of files, at most FRAME_BYTES in all."""
+        accepted = () if location.host == self._host else compression.known()
         try:
-            for start in range(0, frame.length, FRAME_BYTES):
-                size = min(FRAME_BYTES, frame.length - start)
-                pieces.append(
-                    self._proxy(location.uri).fetch(location.path, frame.offset + start, size)
-                )
-        except (OSError, ValueError, TupleSpaceError, Pyro5.errors.PyroError) as error:
+            answers = self._proxy(location.uri).fetch(requests, accepted)
+            return [
+                compression.decompress(codec, data, size)
+                for (codec, data), (_, _, size) in zip(answers, requests, strict=True)
+            ]
+        except (OSError, ValueError, TypeError, TupleSpaceError, Pyro5.errors.PyroError) as error:
             self._forget(location.uri)
             raise BlockLostError(
-                f"the block {location.path} of host {location.host} cannot be had: {error}"
+                f"the block {location.path} of host {location.host} cannot be had: {error}",
+                answered=not isinstance(error, _NO_ANSWER),
             ) from None
-        data = b"".join(pieces)
+
+    def _checked(self, location: Location, frame: Frame, data: bytes) -> bytes:
         if digest(data) != frame.digest:
             raise BlockLostError(f"the block {location.path} of host {location.host} is damaged")
         self.fetched_bytes += len(data)
@@ -233,6 +289,11 @@ class BlockReader:
 
         return open_distant(fetch, size)
 
+    @property
+    def _proxies(self) -> dict[str, GuardedProxy]:
+        proxies: dict[str, GuardedProxy] = self._connections.__dict__.setdefault("proxies", {})
+        return proxies
+
     def _proxy(self, uri: str) -> GuardedProxy:
         proxy = self._proxies.get(uri)
         if proxy is None:
@@ -250,7 +311,9 @@ class BlockReader:
             proxy._pyroRelease()
 
     def close(self) -> None:
-        """Close the connections to block servers."""
+        """Close this thread's connections to block servers, and end the others'."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
         for uri in list(self._proxies):
             self._forget(uri)
 
@@ -303,15 +366,24 @@ class _Blocks:
             return opened.read(length)
 
     @Pyro5.api.expose  # type: ignore[untyped-decorator]
-    def fetch(self, path: str, offset: int, length: int) -> Any:
-        """Return bytes of a block file.
+    def fetch(self, requests: Any, accepted: Any) -> Any:
+        """Return ranges of block files, each as (codec, bytes).
+
+        Args:
+            requests: (path, offset, length) each, at most FRAME_BYTES in all.
+            accepted: The codecs that the reader knows.
 
         Raises:
-            ValueError: The path is not one of ours. OSError: It cannot be read.
+            ValueError: A path is not one of ours. OSError: A file cannot be read.
         """
-        file = Path(path).resolve()
-        if not file.is_relative_to(self._root) or not 0 <= length <= FRAME_BYTES:
-            raise ValueError(f"{path} is no block of this server")
-        with open(file, "rb") as opened:
-            opened.seek(offset)
-            return opened.read(length)
+        left = FRAME_BYTES
+        answers = []
+        for path, offset, length in requests:
+            file = Path(path).resolve()
+            left -= length
+            if not file.is_relative_to(self._root) or length < 0 or left < 0:
+                raise ValueError(f"{path} is no block of this server")
+            with open(file, "rb") as opened:
+                opened.seek(offset)
+                answers.append(compression.compress(opened.read(length), accepted))
+        return answers

@@ -36,7 +36,17 @@ _LINE_BYTES: Final = 16 * 1024
 
 
 class WorkerDiedError(Exception):
-    """The worker process has ended; the message says how."""
+    """The worker process has ended; the message says how.
+
+    Attributes:
+        cause: Why we have ended it, in a word; empty if it was not us. again: For its feeder:
+            the tasks to run again.
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.again: list[Any] = []
 
 
 class Child:
@@ -44,6 +54,9 @@ class Child:
 
     Args:
         assignment: What to tell it. relay: Told (pid, line) of all that user code prints.
+
+    Attributes:
+        has_answered: Whether it has run any task to its end. memory: Bytes, when last looked at.
     """
 
     def __init__(self, assignment: Assignment, relay: Callable[[int, str], None]) -> None:
@@ -58,6 +71,9 @@ class Child:
                 start_new_session=True,  # a group of its own, so that a task's children end with it
             )
         self.pid = self._process.pid
+        self.has_answered = False
+        self.memory = 0
+        self._reason, self._cause = "", ""
         self._pipe = Connection(ours.detach())
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
@@ -97,7 +113,7 @@ class Child:
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
-            raise WorkerDiedError(self._epitaph()) from None
+            raise WorkerDiedError(self._epitaph(), self._cause) from None
 
     def receive(self) -> Any:
         """Wait for its next answers: (ticket, status, seconds, result tuple) each.
@@ -105,13 +121,15 @@ class Child:
         Raises:
             WorkerDiedError: It has ended.
         """
-        return unpack(self._receive())
+        answers = self._receive()
+        self.has_answered = True
+        return unpack(answers)
 
     def _receive(self) -> bytes:
         try:
             return self._pipe.recv_bytes()
         except (OSError, EOFError):
-            raise WorkerDiedError(self._epitaph()) from None
+            raise WorkerDiedError(self._epitaph(), self._cause) from None
 
     def _epitaph(self) -> str:
         """Bury the process and say how it ended."""
@@ -119,14 +137,24 @@ class Child:
             self._process.wait(1.0)  # its pipe has closed: it is ending
         self.kill()
         status = self._process.wait()
+        if self._reason:
+            return self._reason
         if status < 0:
             with suppress(ValueError):
-                return f"killed by {signal.Signals(-status).name}"
+                # Workers are the first to go when memory ends, see `memory.die_first`.
+                why = ", perhaps by a system out of memory" if status == -signal.SIGKILL else ""
+                return f"killed by {signal.Signals(-status).name}{why}"
             return f"killed by signal {-status}"
         return f"exited with status {status}"
 
-    def kill(self) -> None:
-        """End it and whatever it has started; for any thread."""
+    def kill(self, reason: str = "", cause: str = "") -> None:
+        """End it and whatever it has started; for any thread.
+
+        Args:
+            reason: What to say of its death; "": how it ended. cause: See `WorkerDiedError`.
+        """
+        if reason:
+            self._reason, self._cause = reason, cause
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 

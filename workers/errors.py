@@ -45,11 +45,13 @@ class BlockLostError(WorkerError, LookupError):
     """A block cannot be had in the form its locator promises; its task must run again.
 
     Attributes:
+        answered: Whether somebody was there to ask; if not, all that is there is lost as well.
         outcome_details: Plain facts for whoever runs it again, added by who knows them.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, answered: bool = True) -> None:
         super().__init__(message)
+        self.answered = answered
         self.outcome_details: dict[str, object] = {}
 
 

@@ -17,7 +17,7 @@ _BUFFER_BYTES: Final = 1 << 20
 
 
 class DistantFile(io.RawIOBase):
-    """A file on the driver's host, for sequential reading with seeks.
+    """A file that is elsewhere, for sequential reading with seeks.
 
     Args:
         fetch: Returns up to so many bytes from an offset on. size: The file's.
@@ -52,7 +52,20 @@ class DistantFile(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
+    def readall(self) -> bytes:
+        """Read the rest, in pieces as large as may be; see `io.RawIOBase.readall`."""
+        pieces = []
+        while self._position < self._size:
+            piece = self._fetch(self._position, self._size - self._position)
+            if not piece:
+                break
+            self._position += len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
 
-def open_distant(fetch: Callable[[int, int], bytes], size: int) -> IO[bytes]:
-    """Return a buffered file over a `DistantFile`."""
-    return io.BufferedReader(DistantFile(fetch, size), _BUFFER_BYTES)
+
+def open_distant(
+    fetch: Callable[[int, int], bytes], size: int, buffer_bytes: int = _BUFFER_BYTES
+) -> IO[bytes]:
+    """Return a buffered file over a `DistantFile`; so many bytes are fetched at a time."""
+    return io.BufferedReader(DistantFile(fetch, size), buffer_bytes)

@@ -11,6 +11,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import io
 import pickletools
 import pkgutil
 import site
@@ -158,7 +159,8 @@ def collect_modules(pickled: bytes, extra: Iterable[str | ModuleType] = ()) -> B
     comes from the disk as it is now, whatever was imported from it before.
 
     Args:
-        pickled: What cloudpickle made of the functions; it is read, never loaded.
+        pickled: What cloudpickle made of the functions, one pickle after the other; it is read,
+            never loaded.
         extra: Local modules that no import statement names; packages with all they contain.
 
     Raises:
@@ -242,16 +244,19 @@ def _imports(source: bytes, package: str) -> Iterator[str]:
 
 
 def _strings(pickled: bytes) -> frozenset[str]:
-    """Return every string in a pickle that may name a module or a part of one.
+    """Return every string in pickles, one after the other, that may name a module or a part of one.
 
     This takes in the modules of functions and classes by reference, the modules that a lambda's
     globals hold, and, in the ``co_names`` of its code, what it imports in its body.
     """
     words: set[str] = set()
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if isinstance(argument, str):
-            # "module name" of older protocols; the name does no harm
-            words.update(argument.split(" ") if opcode.name in ("GLOBAL", "INST") else [argument])
+    pickles = io.BytesIO(pickled)
+    while pickles.tell() < len(pickled):
+        for opcode, argument, _ in pickletools.genops(pickles):  # ends with its pickle
+            if isinstance(argument, str):
+                # "module name" of older protocols; the name does no harm
+                old = opcode.name in ("GLOBAL", "INST")
+                words.update(argument.split(" ") if old else [argument])
     return frozenset(words)
 
 

@@ -13,17 +13,18 @@ def serve(
     uri: str | None = None, processes: int | None = None, *, key_file: str | None = None,
     work_dir: str | None = None, host: str | None = None,
     announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
-    name: str | None = None,
+    name: str | None = None, memory: int | str | None = None,
 ) -> None:  # fmt: skip
     """Run an agent in the main thread until SIGTERM or SIGINT; see `Agent`.
 
     Raises:
         AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
-        InvalidArgumentError: Several spaces answered on the local network; it names them.
+        InvalidArgumentError: Several spaces answered on the local network, and it names them; or
+            `memory` is no size or too small.
     """
     agent = Agent(
         uri, processes, key_file=key_file, work_dir=work_dir, host=host, announce=announce,
-        drain=drain, name=name,
+        drain=drain, name=name, memory=memory,
     )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         # A thread, because a handler must not take locks that the main thread may hold.

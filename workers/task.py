@@ -21,7 +21,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, NamedTuple
 
-from tuplespace.errors import InvalidTupleError
+from tuplespace.errors import InvalidTupleError, TupleSpaceError
 from tuplespace.security import Key
 from tuplespace.wire import pack, unpack
 from workers.blocks import Frame, Location
@@ -37,6 +37,9 @@ ERROR: Final = "error"  # it raised, or could not be loaded
 DIED: Final = "died"  # its worker process ended
 LOST: Final = "lost"  # blocks it was to read are gone
 REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
+
+#: The cause, in an outcome's details, of a death that we brought about: it used too much memory.
+MEMORY: Final = "memory"
 
 
 def this_runtime() -> str:
@@ -132,7 +135,7 @@ class Outcome(NamedTuple):
         worker: Who ran it, as "host/pid". pid: Of the process that did. seconds: How long.
         value: What the function returned, pickled; None unless OK.
         details: Plain facts about a failure: message, traceback, and what the exception's own
-            `outcome_details` add.
+            `outcome_details` add; of a death that was our doing, its cause (MEMORY).
     """
 
     job: str
@@ -145,6 +148,22 @@ class Outcome(NamedTuple):
     seconds: float
     value: Parcel | None = None
     details: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+    @classmethod
+    def of_death(
+        cls, value: Any, key: Key, host: str, pid: int, reason: str, cause: str
+    ) -> Outcome:
+        """Return that of the task in a tuple whose worker process has died, for this reason."""
+        try:
+            attempt = Task.from_tuple(value, key).attempt
+        except TupleSpaceError:
+            attempt = 0
+        details = {"message": f"the worker process {pid} on {host} {reason}"}
+        if cause:
+            details["cause"] = cause
+        return cls(
+            value[1], value[2], value[3], attempt, DIED, f"{host}/{pid}", pid, 0.0, None, details
+        )
 
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the outcome."""

@@ -32,6 +32,7 @@ from tuplespace.security import Key, load_key
 from tuplespace.wire import pack, unpack
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
 from workers.errors import BlockLostError, shorten, summary
+from workers.memory import data_share, die_first, memory_of
 from workers.task import ERROR, LOST, OK, REFUSED, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
@@ -51,6 +52,7 @@ class Assignment(NamedTuple):
     block_root: str
     code_root: str
     block_uri: str
+    memory: int
 
 
 class Worker:
@@ -63,7 +65,7 @@ class Worker:
         self._host = assignment.host
         self._workplace = Workplace(
             self.name, assignment.host, Path(assignment.block_root), assignment.block_uri,
-            self._key,
+            self._key, memory=data_share(assignment.memory, memory_of(self._pid)),
         )  # fmt: skip
         self._code_root = Path(assignment.code_root)
         self._bundles = ImportedBundles()
@@ -140,6 +142,7 @@ def main(descriptor: int) -> None:
     # Ctrl-C reaches the whole terminal; the agent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_agent()
+    die_first()
     for stream in (sys.stdout, sys.stderr):  # what user code prints shows at once
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     pipe = Connection(socket.socket(fileno=descriptor).detach())

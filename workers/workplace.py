@@ -25,7 +25,7 @@ class Workplace:
 
     Attributes:
         name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
-        memory: Bytes this process should keep within.
+        memory: Bytes of data that a task may hold before it spills.
 
     Args:
         root: The folder of blocks of this space. uri: This host's block server; "" if there is
@@ -40,9 +40,9 @@ class Workplace:
         self.reader = BlockReader(host, key, uri or near)
         self._root, self._uri = root, uri
 
-    def block_file(self, job: str, name: str) -> BlockWriter:
-        """Return a writer of one new block file of a job."""
-        return BlockWriter(self._root / job, name)
+    def block_file(self, job: str, name: str, inline_bytes: int = -1) -> BlockWriter:
+        """Return a writer of one new block file of a job; see there."""
+        return BlockWriter(self._root / job, name, inline_bytes)
 
     def location(self, path: Path) -> Location:
         """Return where others find a block file of this host."""

@@ -19,7 +19,9 @@ from typing import Any, Final, NoReturn
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError, NoWorkersError
 from tuplespace.connect import connect
+from tuplespace.resources import cores
 from tuplespace.security import make_key
+from workers.memory import worker_limit
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 # Neither the folder we run in nor the user's script is searched for these modules.
@@ -36,12 +38,17 @@ class EmbeddedEngine(SpaceEngine):
 
     Args:
         processes: How many workers an agent feeds; None: one a core. agents: How many agents.
+        memory: What each worker process may use, see `workers.Agent`.
 
     Raises:
         NoWorkersError: The processes could not be started.
+        InvalidArgumentError: `memory` is no size or too small.
     """
 
-    def __init__(self, processes: int | None = None, agents: int = 1) -> None:
+    def __init__(
+        self, processes: int | None = None, agents: int = 1, memory: int | str | None = None
+    ) -> None:
+        limit = worker_limit(memory, agents * (processes or cores()))
         self._folder = Path(tempfile.mkdtemp(prefix="tuplemill-run-"))
         self._processes: list[subprocess.Popen[str]] = []
         try:
@@ -49,6 +56,7 @@ class EmbeddedEngine(SpaceEngine):
             self.work_dir = self._folder / "work"
             work_dir = str(self.work_dir)
             options = ["--processes", str(processes)] if processes else []
+            options += ["--memory", str(limit)]
             # Before there is a space, so that somebody removes the folder if we die right now.
             for _ in range(agents):
                 self._spawn(

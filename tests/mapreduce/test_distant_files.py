@@ -8,10 +8,23 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zstandard
 
-from mapreduce import JobFailedError, MapReduceJob, TextFiles, each, sum_values
+from mapreduce import (
+    JobFailedError,
+    MapReduceJob,
+    TextFiles,
+    collect,
+    each,
+    fixed_length,
+    json_lines,
+    stable_hash,
+    sum_values,
+    whole_file,
+)
 from tuplespace import RemoteSpace
 
 # A worker in a mount namespace of its own sees an empty folder where the driver has its files.
@@ -61,6 +74,26 @@ def test_a_worker_without_the_files_reads_them_through_the_driver(
     assert dict(pair for partition in results for pair in partition) == plain
     assert results == job.run_sequential()
     assert run.report.distant_bytes >= (far_worker / "a.txt").stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["json", "fixed", "whole", "function", "zst"])
+def test_every_kind_of_record_is_read_through_the_driver(
+    far_worker: Path, remote: RemoteSpace, kind: str
+) -> None:
+    content = b"".join(b"[%06d]\n" % (number + 100_000) for number in range(300_000))
+    path = far_worker / ("x.zst" if kind == "zst" else "x.bin")
+    path.write_bytes(zstandard.compress(content) if kind == "zst" else content)
+    reader: Any = {
+        "json": json_lines, "fixed": fixed_length(9), "whole": whole_file, "zst": None,
+        "function": lambda file: iter(lambda: file.read(90), b""),
+    }[kind]  # fmt: skip
+    job = MapReduceJob(data=TextFiles(path, records=reader), map_tasks=3, reduce=collect)
+    job.map = lambda records: [(stable_hash(repr(list(records))), 1)]
+
+    run = job.submit(remote)
+
+    assert run.result(30) == job.run_sequential()
+    assert run.report.distant_bytes >= path.stat().st_size
 
 
 def test_a_worker_with_the_files_reads_its_own(

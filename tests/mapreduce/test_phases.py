@@ -4,18 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapreduce import phases
+from mapreduce import dealing
+from mapreduce.dealing import deal
 from mapreduce.errors import InvalidPairsError, PartitionError, UnstableKeyError
 from mapreduce.grouping import by_key, collect, count_values, each, sum_values, top
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.phases import (
     combine_pairs,
     map_split,
-    partition_pairs,
     reduce_columns,
     run_reduce,
     same_reduction,
 )
+
+
+def partition_pairs(pairs, partition, reduce_tasks):
+    (columns,) = deal(pairs, partition, reduce_tasks)
+    return columns
 
 
 def unzipped(columns):
@@ -69,7 +74,7 @@ def test_each_partition_has_its_pairs_in_order_of_appearance(pairs, reduce_tasks
 
 
 def test_more_keys_than_are_remembered_are_dealt_out_as_well(monkeypatch):
-    monkeypatch.setattr(phases, "_MEMO_LIMIT", 3)
+    monkeypatch.setattr(dealing, "_MEMO_LIMIT", 3)
     pairs = [(number % 10, number) for number in range(100)]
     for number, part in enumerate(unzipped(partition_pairs(pairs, hash_partition, 3))):
         assert part == [pair for pair in pairs if hash_partition(pair[0], 3) == number]

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from mapreduce.plan import DEATHS, LOSSES, MAP, REDUCE, Order, Plan
-from mapreduce.shuffle import MapOutput
+from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
+from mapreduce.shuffle import MapOutput, output_of
 from workers.blocks import Frame, Location
-from workers.task import DIED, ERROR, LOST, OK, REFUSED, Outcome
+from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 
 def output(number: int, generation: int = 0, content: int = 0, partitions: int = 2) -> MapOutput:
@@ -18,7 +18,7 @@ def output(number: int, generation: int = 0, content: int = 0, partitions: int =
     frames = tuple(
         (Frame(part, 10 + part, bytes([number, part, content])),) for part in range(partitions)
     )
-    return MapOutput(Location("h", f"map-{number}-{generation}", "uri"), frames, partitions)
+    return output_of(frames, partitions, Location("h", f"map-{number}-{generation}", "uri"))
 
 
 def outcome(order: Order, status: str = OK, *, maps: Iterable[int] = ()) -> Outcome:
@@ -78,7 +78,8 @@ def test_without_maps_the_reduces_run_on_nothing() -> None:
 def test_a_map_with_nothing_for_a_partition_is_no_source_of_it() -> None:
     plan = Plan(1, 2)
     [order] = plan.start()
-    empty_first = output(0)._replace(parts=((), output(0).parts[1]))
+    frames = output(0).part(1)
+    empty_first = output_of([[], frames], 1, output(0).location)
 
     orders = plan.decide(outcome(order), empty_first)
 
@@ -136,6 +137,21 @@ def test_deaths_are_counted_apart(phase: str) -> None:
 
     assert plan.decide(outcome(order, DIED)) == []
     assert plan.failure is not None
+
+
+def test_deaths_for_memory_are_counted_apart_and_are_fewer() -> None:
+    plan = Plan(1, 1, retries=0)
+    [order] = plan.start()
+    for _ in range(DEATHS - 1):
+        [order] = plan.decide(outcome(order, DIED))
+    for _ in range(MEMORY_DEATHS - 1):
+        [order] = plan.decide(outcome(order, DIED)._replace(details={"cause": MEMORY}))
+    assert plan.failure is None
+    last = outcome(order, DIED)._replace(details={"cause": MEMORY})
+
+    assert plan.decide(last) == []
+    assert plan.failure is last
+    assert MEMORY_DEATHS < DEATHS
 
 
 def test_a_refused_task_is_not_tried_again() -> None:

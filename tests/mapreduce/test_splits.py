@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mapreduce import textrange
+from mapreduce import textlines
 from mapreduce.errors import InputError, InvalidJobError
+from mapreduce.filerange import FileRange, LocalFile
 from mapreduce.splits import Split, TextFiles, default_reduce_tasks, plan_splits
-from mapreduce.textrange import TextRange
+from mapreduce.textlines import Lines
 
 
 def reference(content, encoding="utf-8", errors="strict"):
@@ -29,13 +30,13 @@ def lines_of(splits):
 
 
 def cut_at(path, cuts, encoding="utf-8"):
-    whole = TextRange.of_file(str(path), encoding)
-    borders = [0, *sorted(cuts), whole.file_size]
+    whole = FileRange.whole(LocalFile.named(str(path)), cuttable=Lines(encoding).cuttable)
+    borders = [0, *sorted(cuts), whole.size]
     return [replace(whole, start=a, end=b) for a, b in pairwise(borders)]
 
 
 def lines_in(part, encoding="utf-8", errors="strict"):
-    return [line for lines in part.lines(encoding, errors) for line in lines]
+    return [line for lines in Lines(encoding, errors).lines(part) for line in lines]
 
 
 # --- records -------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def test_the_ranges_of_any_cuts_have_the_lines_of_the_file(tmp_path, data, conte
     cuts = data.draw(st.lists(st.integers(0, len(content)), max_size=6))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(textrange, "_READ_BYTES", read_bytes)
+        patch.setattr(textlines, "_READ_BYTES", read_bytes)
         parts = [lines_in(part) for part in cut_at(path, cuts)]
     assert [line for part in parts for line in part] == reference(content)
 
@@ -162,7 +163,7 @@ def test_a_line_belongs_to_the_range_it_starts_in(tmp_path):
 
 
 def test_a_line_longer_than_many_blocks_and_ranges_is_read_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(textrange, "_READ_BYTES", 100)
+    monkeypatch.setattr(textlines, "_READ_BYTES", 100)
     path = tmp_path / "long.txt"
     path.write_text("x" * 10_000 + "\nend")
     assert lines_of(plan_splits(TextFiles(path), 7)) == ["x" * 10_000, "end"]
@@ -172,7 +173,7 @@ def test_a_line_longer_than_many_blocks_and_ranges_is_read_once(tmp_path, monkey
     "encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "utf-7", "cp037"]
 )
 def test_encodings_are_read_right_however_the_file_is_cut(tmp_path, encoding, monkeypatch):
-    monkeypatch.setattr(textrange, "_READ_BYTES", 7)
+    monkeypatch.setattr(textlines, "_READ_BYTES", 7)
     text = "one ਊ\nਗ਼ two\r\n\nend" if encoding != "cp037" else "one\ntwo\r\n\nend"
     path = tmp_path / "encoded.txt"
     path.write_bytes(text.encode(encoding))
@@ -213,7 +214,7 @@ def test_bytes_that_are_not_in_the_encoding_are_named_to_the_byte(tmp_path, map_
 
 @pytest.mark.parametrize("read_bytes", [64, 1 << 18])
 def test_bad_utf_16_is_named_to_the_byte_too(tmp_path, monkeypatch, read_bytes):
-    monkeypatch.setattr(textrange, "_READ_BYTES", read_bytes)
+    monkeypatch.setattr(textlines, "_READ_BYTES", read_bytes)
     start = ("line\n" * 50).encode("utf-16-be")
     (tmp_path / "bad.txt").write_bytes(b"\xfe\xff" + start + b"\xdc\x00" + start)
     with pytest.raises(InputError, match=f"line 51: byte {len(start) + 2} "):
@@ -308,7 +309,15 @@ def sparse(path, size):
 
 @pytest.mark.parametrize(
     ("size", "splits"),
-    [(0, 0), (100, 1), (600 << 10, 2), (10 << 20, 8), (80 << 20, 10), (801 << 20, 101)],
+    [
+        (0, 0),
+        (100, 1),
+        (600 << 10, 2),
+        (10 << 20, 8),
+        (80 << 20, 10),
+        (801 << 20, 101),
+        (20 << 30, 1000),
+    ],
 )
 def test_the_default_m_follows_from_the_bytes(tmp_path, size, splits):
     sparse(tmp_path / "big", size)

@@ -216,8 +216,11 @@ def test_a_server_reads_no_nonsense(
     with GuardedProxy(server.uri, key) as proxy:
         proxy.connect(5.0)
         with pytest.raises((ValueError, OverflowError, OSError, TypeError)):
-            proxy.fetch(str(path), offset, length)
-        assert proxy.fetch(str(path), 0, 7) == b"content"
+            proxy.fetch([(str(path), offset, length)], ())
+        half = (str(path), 0, FRAME_BYTES // 2 + 1)
+        with pytest.raises(ValueError, match="no block"):
+            proxy.fetch([half, half], ())
+        assert proxy.fetch([(str(path), 0, 7)], ()) == [["", b"content"]]
 
 
 def test_strangers_are_not_let_in(root: Path, server: BlockServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
@@ -104,6 +105,17 @@ def pickled_in_main(source: str) -> bytes:
 
 def paths(bundle: Bundle) -> list[str]:
     return [path for path, _ in bundle.files]
+
+
+def test_the_modules_of_all_functions_travel_not_those_of_the_first_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("ownmap", "ownreduce"):
+        (tmp_path / f"{name}.py").write_text("def f(x): return x\n")
+    pickled = [cloudpickle.dumps(importlib.import_module(n).f) for n in ("ownmap", "ownreduce")]
+
+    assert paths(collect_modules(b"".join(pickled))) == ["ownmap.py", "ownreduce.py"]
 
 
 # --- what travels, and runs elsewhere -------------------------------------------------------------

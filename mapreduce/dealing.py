@@ -1,0 +1,110 @@
+"""Dealing pairs out to R partitions, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from mapreduce.columns import Columns
+from mapreduce.errors import MapReduceError
+from mapreduce.pairs import Pair, failure_of
+from mapreduce.partition import Partitioner, check_partition, hash_partition, stable_hash
+from mapreduce.weight import weight
+
+#: So many keys keep their columns at hand; after combining, each key comes once anyway.
+_MEMO_LIMIT: Final = 1 << 16
+#: Columns of about so many bytes are handed on, before there are more.
+_BATCH_BYTES: Final = 64 << 20
+_FIRST_CHUNK: Final = 64
+_CHUNK: Final = 1 << 16
+_SAMPLE: Final = 32
+
+
+def deal(
+    pairs: Iterable[Pair],
+    partition: Partitioner,
+    R: int,  # noqa: N803 - R, as in the paper
+) -> Iterator[list[Columns]]:
+    """Deal pairs out to R partitions, each with its pairs in their order of appearance.
+
+    Yields:
+        R columns; more than once if there are too many pairs to hold them all.
+
+    Raises:
+        InvalidPairsError: One of the pairs is none.
+        UnstableKeyError: A key that ``hash_partition`` refuses, for every R.
+        PartitionError: The partitioner returned no int, or one outside 0..R-1.
+    """
+    pairs = iter(pairs)
+    chunk = _FIRST_CHUNK
+    while True:
+        columns: list[Columns] = [([], []) for _ in range(R)]
+        deal_some = _dealer(partition, columns)
+        dealt = size = 0
+        while size < _BATCH_BYTES:
+            before = dealt
+            deal_some(islice(pairs, chunk))
+            dealt = sum(len(keys) for keys, _ in columns)
+            if dealt < before + chunk:
+                yield columns
+                return
+            each = _weight_of_pair(columns)
+            size += int(chunk * each)
+            chunk = max(1, min(_CHUNK, 8 * chunk, int(_BATCH_BYTES / 8 / each)))
+        yield columns
+
+
+def _weight_of_pair(columns: list[Columns]) -> float:
+    """Estimate what a pair dealt last costs in memory, in bytes."""
+    last = [(keys[-1], values[-1]) for keys, values in columns[:_SAMPLE] if keys]
+    return 16 + sum(map(weight, last)) / len(last)
+
+
+def _dealer(partition: Partitioner, columns: list[Columns]) -> Callable[[Iterable[Pair]], None]:
+    if partition is hash_partition:
+        by_key = _ColumnsByKey(columns)
+        return lambda pairs: _deal_by_hash(pairs, columns, by_key)
+    return lambda pairs: _deal(pairs, partition, columns)
+
+
+class _ColumnsByKey(dict[Any, Columns]):
+    """The columns that each key belongs to; remembers a bounded number of keys."""
+
+    def __init__(self, columns: list[Columns]) -> None:
+        super().__init__()
+        self._columns = columns
+
+    def __missing__(self, key: Any) -> Columns:
+        found = self._columns[stable_hash(key) % len(self._columns)]
+        if len(self) < _MEMO_LIMIT:
+            self[key] = found
+        return found
+
+
+def _deal_by_hash(pairs: Iterable[Pair], columns: list[Columns], by_key: _ColumnsByKey) -> None:
+    R = len(columns)  # noqa: N806 - R, as in the paper
+    for pair in pairs:
+        try:
+            key, value = pair
+            # A str is hashed sooner than looked up, unless it comes again and again. Of other
+            # keys, equal ones (1, True) share their columns, as they should.
+            keys, values = columns[stable_hash(key) % R] if type(key) is str else by_key[key]
+        except MapReduceError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise failure_of(pair) from error
+        keys.append(key)
+        values.append(value)
+
+
+def _deal(pairs: Iterable[Pair], partition: Partitioner, columns: list[Columns]) -> None:
+    R = len(columns)  # noqa: N806 - R, as in the paper
+    for pair in pairs:
+        try:
+            key, value = pair
+        except (TypeError, ValueError) as error:
+            raise failure_of(pair) from error
+        keys, values = columns[check_partition(partition(key, R), key, R)]
+        keys.append(key)
+        values.append(value)

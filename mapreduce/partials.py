@@ -1,0 +1,146 @@
+"""Reducing more keys than memory holds: partials go to disk as sorted runs, and are merged.
+
+Not every fold can be done in parts. The sum of floats depends on the order of adding up, and
+results must not depend on how much memory a worker happened to have. So from the first pair on
+that could make a difference, values are kept as they are, and folded when the runs are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, count, repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from mapreduce.allowance import Allowance
+from mapreduce.pairs import Pair, blocks_of, group_block
+from mapreduce.runs import Record, Runs, in_order
+from mapreduce.sizes import KEY_BYTES, PLACE_BYTES, Meter
+
+if TYPE_CHECKING:  # the reductions call this module
+    from mapreduce.reductions import Reduction
+
+_Fold = Callable[[dict[Any, Any], list[Pair]], None]
+
+
+def reduce_within(
+    given: Allowance, reduction: Reduction, pairs: Iterable[Pair], *, merging: bool
+) -> Iterator[Pair]:
+    """Yield the results of a reduction that may hold so much in memory.
+
+    Args:
+        given: The allowance. reduction: What to do. pairs: What to reduce.
+        merging: Whether the values are partials already.
+    """
+    fold = reduction.fold_partials_block if merging else reduction.fold_block
+    runs: Runs | None = None
+    try:
+        filling = _Filling(given, reduction, fold, merging=merging)
+        for block in blocks_of(pairs):
+            if runs is not None and not filling.raw and not filling.is_exact(block):
+                filling.spill(runs, raw=True)
+            if filling.add(block):
+                runs = runs or Runs(given.folder, given.memory // 3)
+                filling.spill(runs)
+        if runs is None:
+            yield from reduction.finish(filling.held)
+            return
+        filling.spill(runs)
+        results = _merged(runs, reduction, fold)
+        for _, key, result in in_order(results, given):
+            yield key, result
+    finally:
+        if runs is not None:
+            runs.close()
+
+
+class _Filling:
+    """What is held between one spill and the next.
+
+    Attributes:
+        held: For each key its partial, or all its values. raw: Whether it is all values.
+    """
+
+    def __init__(
+        self, given: Allowance, reduction: Reduction, fold: _Fold, *, merging: bool
+    ) -> None:
+        self.held: dict[Any, Any] = {}
+        self.raw = False
+        self._reduction = reduction
+        self._fold = fold
+        self._lists = merging and reduction.keeps_values
+        self._limit = given.memory * 2 // 3
+        self._meter = Meter(self._limit, keeps_values=reduction.keeps_values)
+        self._position = 0
+
+    def is_exact(self, block: list[Pair]) -> bool:
+        """Say whether these pairs can be folded apart from those before."""
+        try:
+            values: Iterable[Any] = [value for _, value in block]
+            return self._reduction.is_exact(chain.from_iterable(values) if self._lists else values)
+        except Exception:  # noqa: BLE001 - folding fails on the same, and says on what pair
+            return True
+
+    def add(self, block: list[Pair]) -> bool:
+        """Add pairs; say whether it is time to spill."""
+        before = len(self.held)
+        if self.raw:
+            group_block(self.held, block)
+        else:
+            self._fold(self.held, block)
+        return self._meter.add(block, len(self.held) - before) and self._is_full()
+
+    def spill(self, runs: Runs, *, raw: bool = False) -> None:
+        """Write all that is held as a run; if `raw`, values are kept as they are from now on."""
+        held, first, was_raw = self.held, self._position, self.raw
+        keeps = self._reduction.keeps_values
+        if not was_raw:
+            self._reduction.trim(held)
+        columns = zip(map(hash, held), count(first), held, held.values(), repeat(was_raw))
+        runs.add(sorted(columns, key=itemgetter(0)))
+        if not first and not was_raw:
+            values = chain.from_iterable(held.values()) if keeps else held.values()
+            raw = raw or not self._reduction.is_exact(values)
+        self.raw = was_raw or raw
+        self._position += len(held)
+        self.held = {}
+        self._meter = Meter(self._limit, keeps_values=self.raw or keeps)
+
+    def _is_full(self) -> bool:
+        """Count again: of the values that went into them, partials may not have kept all."""
+        if self.raw or not self._reduction.keeps_values:
+            return True
+        kept = sum(map(len, self.held.values()))
+        each = self._meter.value_bytes + PLACE_BYTES
+        self._meter.held = kept * each + len(self.held) * KEY_BYTES
+        return self._meter.held > self._limit * 7 // 8
+
+
+def _merged(runs: Runs, reduction: Reduction, fold: _Fold) -> Iterator[Record]:
+    """Yield (position of the key's first pair, key, result), by hash."""
+    partials: dict[Any, Any] = {}
+    firsts: dict[Any, Record] = {}
+    for batch in runs.merged():
+        for record in batch:
+            firsts.setdefault(record[2], record)
+        exact = [(key, partial) for _, _, key, partial, raw in batch if not raw]
+        reduction.fold_partials_block(partials, exact)
+        if len(exact) < len(batch):  # of each key, these come after its partials
+            for _, _, key, values, raw in batch:
+                if raw:
+                    fold(partials, [(key, value) for value in values])
+        # More of the last hash may come with the next batch.
+        last = batch[-1][0]
+        open_keys = [key for key, record in firsts.items() if record[0] == last]
+        going_on = {key: partials.pop(key) for key in open_keys}
+        going_on_since = {key: firsts.pop(key) for key in open_keys}
+        yield from _finished(partials, firsts, reduction)
+        partials, firsts = going_on, going_on_since
+    yield from _finished(partials, firsts, reduction)
+
+
+def _finished(
+    partials: dict[Any, Any], firsts: dict[Any, Record], reduction: Reduction
+) -> Iterator[Record]:
+    for key, result in reduction.finish(partials):
+        yield firsts[key][1], key, result

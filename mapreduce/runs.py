@@ -1,0 +1,189 @@
+"""Sorted runs: records in order on disk, and their merge.
+
+A record is a tuple; its first field says where it belongs. Runs are written one after the other,
+each in order, and merged so that of equal records those of earlier runs come first. What is
+written is read back by this process alone: the file has no name by the time it holds data, so
+it is gone with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from operator import itemgetter
+from os import SEEK_END
+from pathlib import Path
+from typing import Any, Final
+
+from mapreduce.allowance import UNLIMITED, Allowance
+from mapreduce.sizes import size_of
+from tuplespace.pickles import dump_data, load
+
+Record = tuple[Any, ...]
+_Run = list[tuple[int, int]]
+"""Of each batch of a run: where it begins in the file, and its bytes."""
+
+#: So many runs are merged at once; a batch of each is in memory then.
+FAN_IN: Final = 64
+_FIRST_BATCH: Final = 64
+_LARGEST_BATCH: Final = 1 << 20
+_order: Final = itemgetter(0)
+
+
+class Runs:
+    """Sorted runs of records in one file.
+
+    Args:
+        folder: Returns where to make the file. memory: Bytes that merging may hold, about.
+    """
+
+    def __init__(self, folder: Callable[[], Path], memory: int) -> None:
+        self._folder = folder
+        # In memory, a batch takes two to five times its bytes on disk.
+        self._batch_bytes = max(1, min(memory // (4 * FAN_IN), _LARGEST_BATCH))
+        self._runs: list[_Run] = []
+        self._file = _open(folder)
+
+    @property
+    def batch_bytes(self) -> int:
+        """How many bytes of records are written and read at once."""
+        return self._batch_bytes
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Write a run: records in order, all with the same number of fields."""
+        run: _Run = []
+        count = _FIRST_BATCH
+        iterator = iter(records)
+        while batch := list(islice(iterator, count)):
+            size = self.put(batch, run)
+            count = max(1, min(self._batch_bytes * len(batch) // size, 4 * count))
+        self._runs.append(run)
+
+    def merged(self) -> Iterator[list[Record]]:
+        """Yield all records in order, in lists; once."""
+        while len(self._runs) > FAN_IN:
+            before, old = self._runs, self._file
+            self._runs, self._file = [], _open(self._folder)
+            with old:
+                for start in range(0, len(before), FAN_IN):
+                    batches = _merge([_read(old, run) for run in before[start : start + FAN_IN]])
+                    self.add(chain.from_iterable(batches))
+        return _merge([_read(self._file, run) for run in self._runs])
+
+    def read(self, run: _Run) -> Iterator[list[Record]]:
+        """Yield the records of this run."""
+        return _read(self._file, run)
+
+    def close(self) -> None:
+        """Delete what was written."""
+        self._file.close()
+
+    def put(self, batch: list[Record], run: _Run) -> int:
+        """Write records that belong to this run; return their bytes."""
+        data = dump_data(list(zip(*batch, strict=True)))  # columns pickle in half the time
+        if len(data) > 4 * self._batch_bytes and len(batch) > 1:
+            middle = len(batch) // 2
+            return self.put(batch[:middle], run) + self.put(batch[middle:], run)
+        run.append((self._file.seek(0, SEEK_END), len(data)))
+        self._file.write(data)
+        return len(data)
+
+
+class Shelf:
+    """Records put aside, to be had back in their order: on disk when they are many."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._held: list[Record] = []
+        self._spilled: _Run = []
+
+    def append(self, record: Record) -> None:
+        """Put one aside."""
+        self._held.append(record)
+        # A record of many values may fill a batch alone.
+        if len(self._held) >= _FIRST_BATCH:
+            self._runs.put(self._held, self._spilled)
+            self._held = []
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the records, once."""
+        yield from chain.from_iterable(self._runs.read(self._spilled))
+        yield from self._held
+
+
+def in_order(records: Iterable[Record], given: Allowance) -> Iterator[Record]:
+    """Yield records in order of their first field, which differs in all of them.
+
+    Reads all records before the first is yielded, and spills what exceeds a third of the allowance.
+    """
+    if given.memory >= UNLIMITED.memory:
+        yield from sorted(records, key=_order)
+        return
+    limit = given.memory // 3
+    runs: Runs | None = None
+    try:
+        held: list[Record] = []
+        size = 0
+        iterator = iter(records)
+        while block := list(islice(iterator, 64)):
+            held += block
+            size += len(block) * (size_of(block[0]) + size_of(block[-1]) + 16) // 2
+            if size > limit:
+                runs = runs or Runs(given.folder, limit)
+                held.sort(key=_order)
+                runs.add(held)
+                held, size = [], 0
+        held.sort(key=_order)
+        if runs is None:
+            yield from held
+            return
+        runs.add(held)
+        del held
+        for batch in runs.merged():
+            yield from batch
+    finally:
+        if runs is not None:
+            runs.close()
+
+
+def _open(folder: Callable[[], Path]) -> Any:
+    return tempfile.TemporaryFile(dir=folder())
+
+
+def _read(file: Any, run: _Run) -> Iterator[list[Record]]:
+    for start, size in run:
+        file.seek(start)
+        yield list(zip(*load(file.read(size)), strict=True))
+
+
+def _merge(runs: list[Iterator[list[Record]]]) -> Iterator[list[Record]]:
+    """Merge runs, given as their batches: sorting what is known to come next beats a heap.
+
+    Of the runs that have more to come, the one whose batch ends first sets the limit. All up to
+    there is at hand, and records equal to it are, too, except in later runs than that one.
+    """
+    heads: list[list[Record]] = [[] for _ in runs]
+    more = [True] * len(runs)
+    while True:
+        limit_at = -1
+        limit: Any = None
+        for at, run in enumerate(runs):
+            while more[at] and not heads[at]:
+                heads[at] = next(run, [])
+                more[at] = bool(heads[at])
+            if more[at] and (limit_at < 0 or heads[at][-1][0] < limit):
+                limit_at, limit = at, heads[at][-1][0]
+        if limit_at < 0:
+            return
+        ready: list[Record] = []
+        for at, head in enumerate(heads):
+            if not head:
+                continue
+            cut = (bisect_right if at <= limit_at else bisect_left)(head, limit, key=_order)
+            if cut:
+                ready += head[:cut]
+                del head[:cut]
+        ready.sort(key=_order)
+        yield ready

@@ -1,0 +1,49 @@
+from itertools import chain, count
+
+import pytest
+
+from mapreduce import dealing
+from mapreduce.dealing import deal
+from mapreduce.partition import hash_partition
+from mapreduce.weight import weight
+
+
+def test_many_pairs_come_in_batches_that_keep_their_order(monkeypatch):
+    monkeypatch.setattr(dealing, "_BATCH_BYTES", 100_000)
+    pairs = [(number % 97, "x" * (number % 50)) for number in range(20_000)]
+
+    batches = list(deal(pairs, hash_partition, 3))
+
+    assert len(batches) > 10
+    for part in range(3):
+        dealt = chain.from_iterable(zip(*batch[part], strict=True) for batch in batches)
+        assert list(dealt) == [pair for pair in pairs if hash_partition(pair[0], 3) == part]
+
+
+def test_a_batch_is_handed_on_before_the_next_pair_is_asked_for(monkeypatch):
+    monkeypatch.setattr(dealing, "_BATCH_BYTES", 1_000_000)
+    asked = count()
+    pairs = ((next(asked), b"x" * 100_000) for _ in range(1000))
+
+    first = next(deal(pairs, hash_partition, 2))
+
+    assert sum(len(keys) for keys, _ in first) == next(asked)
+    assert weight(first) < 10_000_000  # 64 pairs are dealt before the first is weighed
+
+
+@pytest.mark.parametrize("pairs", [[], [(1, 1)]])
+def test_there_is_always_a_batch(pairs):
+    assert [len(batch) for batch in deal(pairs, hash_partition, 4)] == [4]
+
+
+def test_a_weight_is_about_what_an_object_takes():
+    class Thing:
+        def __init__(self):
+            self.held = "y" * 10_000
+
+    assert 1_000_000 < weight(["x" * 1000] * 1000) < 1_200_000
+    assert 10_000 < weight(Thing()) < 12_000
+    assert 300_000 < weight(dict.fromkeys(range(1000), "x" * 200)) < 500_000
+    loop = []
+    loop.append(loop)
+    assert weight(loop) < 1000
