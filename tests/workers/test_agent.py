@@ -18,6 +18,7 @@ import pytest
 from tuplespace import RemoteSpace
 from tuplespace.pickles import dump, load
 from tuplespace.security import Key, make_key, throwaway_key
+from workers.blocks import FRAME_BYTES
 from workers.modules import collect_modules
 from workers.task import (
     ANYWHERE,
@@ -219,9 +220,9 @@ def test_a_result_bigger_than_a_tuple_travels_as_a_block(job: Job, standing_clus
     assert outcome.status == OK
     assert outcome.value is not None
     assert outcome.value.content is None
-    location, [frame] = outcome.value.location, outcome.value.frames
+    location, frames = outcome.value.location, outcome.value.frames
     assert location is not None
-    assert frame is not None
+    assert [frame.length for frame in frames[:-1]] == [FRAME_BYTES] * 7
     assert len(load(Path(location.path).read_bytes())) == 30 << 20
 
 
