@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
 from mapreduce.shuffle import MapOutput, output_of
+from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
 from workers.blocks import Frame, Location
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 

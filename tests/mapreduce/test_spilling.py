@@ -1,4 +1,5 @@
 import gc
+import math
 import sys
 from collections import defaultdict
 from itertools import groupby
