@@ -6,7 +6,8 @@
 [[('a', 2), ('rose', 2), ('is', 1)]]
 """
 
-from mapreduce.driver import JobRun, Progress, Report
+from mapreduce.chained import Blocks, KeepBlocks
+from mapreduce.driver import JobRun
 from mapreduce.errors import (
     InputError,
     InvalidJobError,
@@ -15,15 +16,21 @@ from mapreduce.errors import (
     JobFailedError,
     MapReduceError,
     NoWorkersError,
+    OutputError,
     PartitionError,
     RecordFailedError,
     UnstableKeyError,
 )
 from mapreduce.grouping import by_key, each
 from mapreduce.job import MapReduceJob
+from mapreduce.outputs import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
+from mapreduce.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
+from mapreduce.picklefiles import PickleFiles
+from mapreduce.ranges import range_partition
 from mapreduce.readers import fixed_length, whole_file
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
+from mapreduce.report import Progress, Report
 from mapreduce.splits import Split
 from mapreduce.textfiles import TextFiles
 from mapreduce.textlines import json_lines
@@ -32,11 +39,13 @@ __all__ = [
     # The job
     "JobRun", "MapReduceJob", "Progress", "Report",
     # Its data
-    "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
+    "Blocks", "PickleFiles", "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
+    # Its results
+    "BytesOutput", "JsonLinesOutput", "KeepBlocks", "ParquetOutput", "PickleOutput", "TextOutput",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
-    "stable_hash", "sum_values", "top",
+    "range_partition", "stable_hash", "sum_values", "top",
     # Errors
     "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
-    "MapReduceError", "NoWorkersError", "PartitionError", "RecordFailedError", "UnstableKeyError",
+    "MapReduceError", "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",
 ]  # fmt: skip

@@ -7,14 +7,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
-from mapreduce.plan import MAP, Order, Plan
+from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
+from mapreduce.report import Progress, Report
+from mapreduce.results import Results
 from mapreduce.splits import PlannedSplit
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
@@ -28,53 +29,6 @@ _NOTICE_SECONDS: Final = 3.0
 _CANCEL_SECONDS: Final = 8.0
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a job's workers need, pickled once.
-
-    Attributes:
-        map, reduce: The phases' functions, pickled. bundle: The user's modules, packed; None: none.
-    """
-
-    map: bytes
-    reduce: bytes
-    bundle: bytes | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        map_done, map_total, reduce_done, reduce_total: Tasks; of a stream that is still being read,
-            the maps known so far. attempts_failed: Attempts that did not end well. notice: Why nothing may be happening; empty if all is well.
-    """
-
-    map_done: int = 0
-    map_total: int = 0
-    reduce_done: int = 0
-    reduce_total: int = 0
-    attempts_failed: int = 0
-    notice: str = ""
-
-
-@dataclass
-class Report:
-    """What a job took.
-
-    Attributes:
-        seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
-        pairs, shuffle_bytes: Between map and reduce.
-        distant_bytes: Input that workers read through the driver's host, not from their own disk.
-    """
-
-    seconds: float = 0.0
-    tasks_by_worker: Counter[str] = field(default_factory=Counter)
-    pairs: int = 0
-    shuffle_bytes: int = 0
-    distant_bytes: int = 0
-
-
 class JobRun:
     """A job on its way; made by `MapReduceJob.submit`.
 
@@ -84,6 +38,7 @@ class JobRun:
 
     def __init__(
         self, id: str, engine: Callable[[], Engine], plan: Planned | Callable[[], Planned],
+        results: Results,
     ) -> None:  # fmt: skip
         self.id = id
         self.report = Report()
@@ -98,8 +53,9 @@ class JobRun:
             self._begin(plan)
         else:
             self._feeder = Feeder(id, plan, self._lock)
+        self._revoked: Counter[int] = Counter()
         self._notice = ""
-        self._values: list[Any] = []
+        self._results = results
         self._error: BaseException | None = None
         self._cancelled = threading.Event()
         self._ended = threading.Event()
@@ -130,7 +86,7 @@ class JobRun:
         return self._ended.wait(timeout)
 
     def result(self, timeout: float | None = None) -> list[Any]:
-        """Wait for and return the R reduce results.
+        """Wait for and return the list of R reduce results, or what `MapReduceJob.output` makes of them.
 
         Raises:
             TimeoutError: Not within `timeout` seconds; the job goes on.
@@ -143,11 +99,19 @@ class JobRun:
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s; it goes on")
         if self._error is not None:
             raise self._error
-        return self._values
+        return self._results.all()
 
     def iter_results(self) -> Iterator[Any]:
-        """Yield the R reduce results in order, once the job has ended."""
-        yield from self.result()
+        """Yield the R reduce results in order, once the job has ended, each loaded just then.
+
+        May be called again. With `MapReduceJob.output`, they are the paths or `Blocks`' locators.
+
+        Raises:
+            As `result`.
+        """
+        if not self._ended.wait() or self._error is not None:
+            self.result()
+        yield from self._results.each()
 
     def cancel(self) -> None:
         """End the job and remove its tasks and blocks; returns when that is done.
@@ -169,12 +133,15 @@ class JobRun:
                 if self._feeder is not None:
                     self._begin(self._read_head(self._feeder, engine))
                 engine.open(self.id, self._description)
+                self._results.begin(engine)
                 self._drive(engine)
+                self._results.finish()
             finally:
                 if self._feeder is not None:
                     self._feeder.stop()
                 engine.close()
         except BaseException as error:  # noqa: BLE001  # it is raised in whoever asks for the result
+            self._results.abandon()
             self._error = error
         finally:
             self.report.seconds = time.monotonic() - self._started
@@ -211,17 +178,13 @@ class JobRun:
         if self._feeder is not None:
             self._feeder.begin(engine, task_of)
         engine.write(map(task_of, self._plan.start()))
-        while True:
-            while not self._plan.done:
-                for outcome in self._next_outcomes(engine):
-                    engine.write(map(task_of, self._take_in(outcome, engine)))
-            lost = self._fetch(engine)
-            if not lost:
-                return
-            for outcome in lost:
-                with self._lock:
-                    orders = self._plan.revoke(outcome)
-                engine.write(map(task_of, orders))
+        while not self._plan.done:
+            for outcome in self._next_outcomes(engine):
+                engine.write(map(task_of, self._take_in(outcome, engine)))
+        outputs = [output for output in self._plan.outputs if output is not None]
+        self.report.pairs = sum(output.pairs for output in outputs)
+        self.report.shuffle_bytes = sum(output.size for output in outputs)
+        self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
 
     def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
         if order.phase == MAP:
@@ -300,24 +263,21 @@ class JobRun:
             self._aims.settle(outcome.number)
         if self._plan.failure is not None:
             raise _job_failed(self._plan.failure)
+        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
+            try:
+                self._results.keep(outcome.number, _parcel(outcome), engine)
+            except BlockLostError as error:
+                orders += self._revoke(outcome, error)
         return orders
 
-    def _fetch(self, engine: Engine) -> list[Outcome]:
-        """Fetch the results; return those whose blocks are gone."""
-        values, lost = [], []
-        for outcome in self._plan.results:
-            assert outcome is not None
-            try:
-                values.append(load(engine.receive(_parcel(outcome))))
-            except BlockLostError:
-                lost.append(outcome)
-        if not lost:
-            outputs = [output for output in self._plan.outputs if output is not None]
-            self.report.pairs = sum(output.pairs for output in outputs)
-            self.report.shuffle_bytes = sum(output.size for output in outputs)
-            self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
-            self._values = values
-        return lost
+    def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
+        """Run a reduce again whose result is gone before it was secured."""
+        logger.info("the result of reduce %s is gone: %s", outcome.number, error)
+        self._revoked[outcome.number] += 1
+        if self._revoked[outcome.number] > LOSSES:
+            raise _job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
+        with self._lock:
+            return self._plan.revoke(outcome)
 
 
 def _parcel(outcome: Outcome) -> Parcel:

@@ -8,6 +8,7 @@
     ├── UnstableKeyError (TypeError)      a key without a hash that is the same on every machine
     ├── PartitionError (ValueError)       a partitioner's answer is not in 0..R-1
     ├── InputError                        a file is missing, has changed or is not such text
+    ├── OutputError                       an output cannot be written there, or not in its format
     ├── RecordFailedError                 a user's function raised; .record, .position, .where, .kind
     ├── JobFailedError                    the job is over; .remote_traceback and what it was about
     ├── JobCancelledError                 somebody cancelled the job
@@ -47,6 +48,10 @@ class PartitionError(MapReduceError, ValueError):
 
 class InputError(MapReduceError):
     """A file or pattern matches nothing, has vanished or changed, or is not text as promised."""
+
+
+class OutputError(MapReduceError):
+    """A job's output cannot be written: no room, no permission, or an item its format cannot take."""
 
 
 class RecordFailedError(MapReduceError):

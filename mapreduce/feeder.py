@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError
+from mapreduce.packing import Work
 from mapreduce.plan import Order, Plan
 from mapreduce.splits import GivenSplit, PlannedSplit, RecordSplit
 from mapreduce.stream import Piece, SentSplit, cut, deal
@@ -40,13 +41,13 @@ class Planned(NamedTuple):
 
     Attributes:
         splits: Its splits; those of a stream are still to come.
-        work: What its workers need, see `driver.Work`. plan: Its plan.
+        work: What its workers need. plan: Its plan.
         description: What the job's tuple says. rest: The records of a stream; None: it is none.
         map_tasks: M of a stream, if the user gave it.
     """
 
     splits: list[PlannedSplit]
-    work: Any
+    work: Work
     plan: Plan
     description: dict[str, Any]
     rest: Iterator[Any] | None = None

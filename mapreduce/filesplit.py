@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from mapreduce.filerange import FileRange, LocalFile
 from mapreduce.readers import Reader
+from workers.workplace import Workplace
 
 #: (block server, path, size, mtime_ns) -> the file on the block server's host
 OpenAt = Callable[[str, str, int, int], IO[bytes]]
@@ -38,6 +39,10 @@ class FileSplit:
     def at_home(self, uri: str) -> FileSplit:
         """Return the same split, whose files the block server at this URI has."""
         return replace(self, home=uri)
+
+    def read_by(self, workplace: Workplace) -> FileSplit:
+        """Return the same split."""
+        return self
 
     @property
     def size(self) -> int:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from types import ModuleType
 from typing import Any
 
+from mapreduce.chained import KeepBlocks
 from mapreduce.combining import CombineFunction
-from mapreduce.driver import JobRun, Work
+from mapreduce.driver import JobRun
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
 from mapreduce.feeder import Planned
-from mapreduce.filesplit import FileSplit
+from mapreduce.outputs import Output
+from mapreduce.packing import Functions, pack
 from mapreduce.partition import Partitioner, hash_partition
-from mapreduce.phases import (
-    MapFunction,
-    ReduceFunction,
-    same_reduction,
-)
+from mapreduce.phases import MapFunction, ReduceFunction
 from mapreduce.plan import Plan
+from mapreduce.ranges import range_partition
+from mapreduce.results import ResultWork, results_of
 from mapreduce.sequential import run_sequential
 from mapreduce.splits import (
-    GivenSplit,
     PlannedSplit,
     RecordSplit,
     Split,
@@ -36,18 +35,12 @@ from mapreduce.splits import (
     plan_splits,
 )
 from mapreduce.stream import Data, read_head, reduce_tasks_of_stream, splits_of_head
-from mapreduce.textfiles import TextFiles
-from mapreduce.work import MapWork, ReduceWork
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.errors import InvalidArgumentError
-from tuplespace.pickles import dump
-from workers.modules import collect_modules, is_installed
 from workers.sizes import parse_size
 
-Functions = tuple[MapFunction, ReduceFunction]
-
-_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority", "output")
+_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority")
 
 
 class MapReduceJob:
@@ -63,9 +56,12 @@ class MapReduceJob:
         map: Gets one split's records, to go through once; returns pairs or a mapping.
         reduce: Gets one partition's pairs, to go through once; its return value is the result.
         combine: Gets one map task's pairs before they are partitioned; returns pairs. None: none.
-        partition: Gets a key and R; returns 0..R-1.
+        partition: Gets a key and R; returns 0..R-1. See also `range_partition`.
         map_tasks: M; None: from the data. reduce_tasks: R; None: from the data.
         retries: How often a task that raised is tried again.
+        output: A directory or URL for one text file a partition, or a format, such as
+            `PickleOutput`, or `KeepBlocks`; the result is then their paths, or the `Blocks`. None:
+            the result is what reduce returned.
         memory: Bytes of data that one task may hold before it spills, as an int or a text like
             "200MB"; None, or more than that: as much as its worker allows.
         modules: More of your own modules that the functions need, by name or themselves.
@@ -88,7 +84,8 @@ class MapReduceJob:
         reduce: ReduceFunction | None = None, combine: CombineFunction | None = None,
         partition: Partitioner = hash_partition, map_tasks: int | None = None,
         reduce_tasks: int | None = None, *, retries: int = 1, memory: int | str | None = None,
-        modules: Iterable[str | ModuleType] = (), **options: Any,
+        modules: Iterable[str | ModuleType] = (),
+        output: str | os.PathLike[str] | Output | KeepBlocks | None = None, **options: Any,
     ) -> None:  # fmt: skip
         for name in options:
             if name in _LATER:
@@ -104,10 +101,13 @@ class MapReduceJob:
         self.retries = retries
         self.memory = memory
         self.modules = modules
+        self.output = output
         self._read_before = Data()
 
     def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
         """Run the job and return the list of R reduce results; blocks until it has ended.
+
+        With `output`, the list is of the files' paths, or the result is a `Blocks`.
 
         Interrupted (Ctrl-C), it cancels the job first.
 
@@ -134,15 +134,20 @@ class MapReduceJob:
             InvalidJobError, InputError: As `run`.
         """
         functions, engine = self._functions(), _engine(space)
+        if space is None and isinstance(self.output, KeepBlocks):
+            EmbeddedEngine.refuse_to_hold()
         iterator = self._open()
+        job = secrets.token_hex(6)
+        results = results_of(self.output, job)
         if iterator is None:
             splits = plan_splits(self.data, self.map_tasks)
-            plan: Any = self._planned(splits, functions)
+            plan: Any = self._planned(splits, functions, results.work)
         else:
             # What cannot be pickled is refused before the first record is read.
-            self._pack([], functions, self.reduce_tasks or 1)
-            plan = partial(self._read, iterator, functions)
-        return JobRun(secrets.token_hex(6), engine, plan)
+            pack(functions, self.reduce_tasks or 1, results.work)
+            plan = partial(self._read, iterator, functions, results.work)
+        results.prepare()
+        return JobRun(job, engine, plan, results)
 
     def run_sequential(self) -> list[Any]:
         """Run the job in this process, one task after the other: for tests and debuggers.
@@ -150,20 +155,31 @@ class MapReduceJob:
         Raises:
             InvalidJobError, InputError: As `run`. RecordFailedError: A user's function raised.
         """
-        map_function, reduce_function = self._functions()
+        functions = self._functions()
         iterator = self._open()
         splits: Iterable[PlannedSplit]
         if iterator is None:
-            splits = planned = plan_splits(self.data, self.map_tasks)
-            reduce_tasks = self.reduce_tasks or default_reduce_tasks(planned)
+            splits = sample = plan_splits(self.data, self.map_tasks)
+            reduce_tasks = self.reduce_tasks or default_reduce_tasks(sample)
         else:
             head = read_head(iterator)
+            sample = plan_splits(head.records) if _needs_sample(functions.partition) else []
             splits = splits_of_head(head, self.map_tasks)
             reduce_tasks = self.reduce_tasks or reduce_tasks_of_stream(head, self.map_tasks)
-        return run_sequential(
-            splits=splits, map=map_function, reduce=reduce_function, combine=self.combine,
-            partition=self.partition, reduce_tasks=reduce_tasks,
-        )  # fmt: skip
+        functions = _with_sample(functions, sample)
+        results = results_of(self.output, secrets.token_hex(6))
+        results.prepare()
+        try:
+            run_sequential(
+                splits=splits, map=functions.map, reduce=functions.reduce,
+                combine=functions.combine, partition=functions.partition,
+                reduce_tasks=reduce_tasks, deliver=results.keep_here,
+            )  # fmt: skip
+            results.finish()
+        except BaseException:
+            results.abandon()
+            raise
+        return results.all()
 
     def _open(self) -> Iterator[Any] | None:
         """Check what of the data and numbers can be checked; return what is to be read lazily."""
@@ -175,29 +191,37 @@ class MapReduceJob:
             raise InvalidJobError(f"reduce_tasks (R) is an int >= 1, not {R!r}")
         return self._read_before.open(self.data)
 
-    def _planned(self, splits: list[PlannedSplit], functions: Functions) -> Planned:
+    def _planned(
+        self, splits: list[PlannedSplit], functions: Functions, result: ResultWork | None
+    ) -> Planned:
         reduce_tasks = self.reduce_tasks or default_reduce_tasks(splits)
         description: dict[str, Any] = {"maps": len(splits), "reduces": reduce_tasks}
         if any(split.affinity for split in splits):
             description["affinity"] = True
+        functions = _with_sample(functions, splits)
         records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
-        work = self._pack(records, functions, reduce_tasks, splits)
+        work = pack(functions, reduce_tasks, result, records=records, splits=splits)
         return Planned(splits, work, Plan(len(splits), reduce_tasks, self.retries), description)
 
-    def _read(self, iterator: Iterator[Any], functions: Functions) -> Planned:
+    def _read(
+        self, iterator: Iterator[Any], functions: Functions, result: ResultWork | None
+    ) -> Planned:
         """Read the head of the data and plan the job."""
         head = read_head(iterator)
         if head.ended:
-            return self._planned(plan_splits(head.records, self.map_tasks), functions)
+            return self._planned(plan_splits(head.records, self.map_tasks), functions, result)
         reduce_tasks = self.reduce_tasks or reduce_tasks_of_stream(head, self.map_tasks)
         description: dict[str, Any] = {"maps": self.map_tasks or 0, "reduces": reduce_tasks}
         if any(isinstance(record, Split) for record in head.records):
             description["affinity"] = True  # those of the others are not known yet
-        work = self._pack(head.records, functions, reduce_tasks, head.records)
+        if _needs_sample(functions.partition):
+            functions = _with_sample(functions, plan_splits(head.records))
+        work = pack(functions, reduce_tasks, result, records=head.records, splits=head.records)
         plan = Plan(0, reduce_tasks, self.retries, more_maps=True)
         return Planned([], work, plan, description, head.rest, self.map_tasks)
 
     def _functions(self) -> Functions:
+        """Return what the user filled in, checked."""
         if self.map is None or self.reduce is None:
             missing = "map" if self.map is None else "reduce"
             raise InvalidJobError(f"the job has no {missing} function; set job.{missing}")
@@ -210,59 +234,25 @@ class MapReduceJob:
             raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
         if isinstance(self.modules, (str, ModuleType)):
             raise InvalidJobError(f"job.modules is a list of modules: write [{self.modules!r}]")
-        self._memory()
-        return self.map, self.reduce
-
-    def _memory(self) -> int:
         try:
-            return sys.maxsize if self.memory is None else parse_size(self.memory)
+            memory = sys.maxsize if self.memory is None else parse_size(self.memory)
         except InvalidArgumentError as error:
             raise InvalidJobError(f"job.memory: {error}") from None
-
-    def _pack(
-        self, records: Iterable[Any], functions: Functions, reduce_tasks: int,
-        splits: Iterable[Any] = (),
-    ) -> Work:  # fmt: skip
-        map_function, reduce_function = functions
-        memory, merged = self._memory(), same_reduction(self.combine, reduce_function)
-        map_work = MapWork(map_function, self.combine, self.partition, reduce_tasks, memory)
-        reduce_work = ReduceWork(reduce_function, merged, memory)
-        try:
-            pickled = dump(map_work), dump(reduce_work)
-        except Exception as error:
-            raise InvalidJobError(self._what_cannot_be_pickled(error)) from error
-        modules = [*self.modules, *_modules_of_records(records)]
-        bundle = collect_modules(b"".join((*pickled, _pickled_readers(splits))), modules)
-        return Work(*pickled, bundle.to_bytes() if bundle.digest else None)
-
-    def _what_cannot_be_pickled(self, error: Exception) -> str:
-        for name in ("map", "combine", "partition", "reduce"):
-            try:
-                dump(getattr(self, name))
-            except Exception as reason:  # noqa: BLE001  # pickling raises whatever it likes
-                return (
-                    f"the {name} function cannot be sent to a worker: {reason}; it, or something it "
-                    "refers to, cannot be pickled: make such things (files, locks, connections) "
-                    "inside the function"
-                )
-        return f"the job's functions cannot be sent to a worker: {error}"
+        return Functions(
+            self.map, self.combine, self.partition, self.reduce, memory, tuple(self.modules)
+        )
 
 
-def _modules_of_records(records: Iterable[Any]) -> set[str]:
-    """Return the user's own modules that define the types of the first records."""
-    names = {type(record).__module__ for record in islice(records, 100)}
-    return {name for name in names - {"__main__"} if not is_installed(name)}
+def _needs_sample(partition: Partitioner) -> bool:
+    return isinstance(partition, range_partition) and partition.needs_sample
 
 
-def _pickled_readers(splits: Iterable[Any]) -> bytes:
-    """Return what may name modules of the user's, beside the functions: the readers of records."""
-    holders = (split.data if isinstance(split, (GivenSplit, Split)) else split for split in splits)
-    held = (FileSplit, TextFiles)
-    readers = {id(each.reader): each.reader for each in holders if isinstance(each, held)}
-    try:
-        return dump(list(readers.values()))
-    except Exception as error:
-        raise InvalidJobError(f"records= cannot be sent to a worker: {error}") from error
+def _with_sample(functions: Functions, splits: list[PlannedSplit]) -> Functions:
+    """Let a range_partition that knows no keys yet take a sample of what map makes of these."""
+    partition = functions.partition
+    if isinstance(partition, range_partition) and partition.needs_sample:
+        return functions._replace(partition=partition.sampled(splits, functions.map))
+    return functions
 
 
 def _engine(space: RemoteSpace | str | Engine | None) -> Callable[[], Engine]:

@@ -56,16 +56,25 @@ def run_map(
         raise error.at(where) from error.__cause__
 
 
+def listed(result: Any) -> Any:
+    """Return a generator's items as a list, since they have to travel; all else as it is."""
+    return list(result) if isinstance(result, Iterator) else result
+
+
 def run_reduce(
-    number: int, reduce: ReduceFunction, columns: Iterable[Columns], *, merged: bool
-) -> Any:
+    number: int, reduce: ReduceFunction, columns: Iterable[Columns], *, merged: bool,
+    deliver: Callable[[Any], Any] = listed,
+) -> Any:  # fmt: skip
     """Do a whole reduce task: one partition in, its result out; see `reduce_columns`.
+
+    Args:
+        deliver: Gets what reduce returned, and returns the task's own result.
 
     Raises:
         RecordFailedError: A function given to ``by_key`` raised; says on what key.
     """
     try:
-        return reduce_columns(reduce, columns, merged=merged)
+        return deliver(reduce_columns(reduce, columns, merged=merged))
     except RecordFailedError as error:
         raise error.at(error.where or f"partition {number}") from error.__cause__
 
@@ -90,11 +99,10 @@ def reduce_columns(
         merged: Whether the pairs are partials of ``reduce`` itself; see ``same_reduction``.
 
     Returns:
-        What reduce returned; a generator's items as a list, since it has to travel.
+        What reduce returned; it may be a generator that goes through the columns.
     """
     pairs = pairs_of_columns(columns_in_map_order)
-    result = reduce.merge(pairs) if merged and isinstance(reduce, Reduction) else reduce(pairs)
-    return list(result) if isinstance(result, Iterator) else result
+    return reduce.merge(pairs) if merged and isinstance(reduce, Reduction) else reduce(pairs)
 
 
 def same_reduction(combine: object, reduce: object) -> bool:

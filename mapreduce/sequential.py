@@ -6,7 +6,8 @@ breakpoint in a map function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from mapreduce.combining import CombineFunction
@@ -14,6 +15,7 @@ from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     MapFunction,
     ReduceFunction,
+    listed,
     run_map,
     run_reduce,
     same_reduction,
@@ -29,8 +31,12 @@ def run_sequential(
     combine: CombineFunction | None = None,
     partition: Partitioner = hash_partition,
     reduce_tasks: int,
+    deliver: Callable[[int, Any], Any] | None = None,
 ) -> list[Any]:
     """Run a job here and now and return its R reduce results.
+
+    Args:
+        deliver: Told each partition's number and what its reduce returned, if that goes elsewhere.
 
     Raises:
         RecordFailedError: A function given to ``each`` or ``by_key`` raised; says on what, and
@@ -41,6 +47,9 @@ def run_sequential(
     ]
     merged = same_reduction(combine, reduce)
     return [
-        run_reduce(number, reduce, [batch[number] for batch in batches], merged=merged)
+        run_reduce(
+            number, reduce, [batch[number] for batch in batches], merged=merged,
+            deliver=listed if deliver is None else partial(deliver, number),
+        )
         for number in range(reduce_tasks)
-    ]
+    ]  # fmt: skip

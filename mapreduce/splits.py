@@ -13,7 +13,9 @@ from typing import Any, Final, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.filesplit import OpenAt
+from mapreduce.sources import SplitSource
 from mapreduce.textfiles import TextFiles
+from workers.workplace import Workplace
 
 __all__ = [
     "FALLBACK_SECONDS",
@@ -92,6 +94,13 @@ class PlannedSplit(Protocol):
     def at_home(self, uri: str) -> PlannedSplit:
         """Return the same split, told which block server hands out its files."""
 
+    def read_by(self, workplace: Workplace) -> PlannedSplit:
+        """Return the same split, in the hands of the worker that maps it.
+
+        Raises:
+            BlockLostError: What the driver has sent of it is gone.
+        """
+
     def records(self, open_at: OpenAt | None = None) -> Any:
         """Return what the map function gets: an iterable to go through once.
 
@@ -115,6 +124,10 @@ class InMemory:
         return ()
 
     def at_home(self, uri: str) -> Any:
+        """Return the same split."""
+        return self
+
+    def read_by(self, workplace: Workplace) -> Any:
         """Return the same split."""
         return self
 
@@ -196,7 +209,7 @@ def plan_splits(data: Any, map_tasks: int | None = None) -> list[PlannedSplit]:
         InputError: A path or pattern of ``TextFiles`` matches no file.
     """
     check_map_tasks(map_tasks)
-    if isinstance(data, TextFiles):
+    if isinstance(data, SplitSource):
         return [*data.plan(map_tasks)]
     if isinstance(data, Split):
         data = [data]

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.sources import SplitSource
 from mapreduce.splits import (
     FALLBACK_SECONDS,
     MIXED,
@@ -32,16 +33,16 @@ from mapreduce.splits import (
     default_reduce_tasks,
     plan_splits,
 )
-from mapreduce.textfiles import TextFiles
 from tuplespace.pickles import dump_data, load
 from workers.task import Parcel
+from workers.workplace import Workplace
 
 HEAD_RECORDS: Final = 10_000
 HEAD_BYTES: Final = 1 << 20
 SPLIT_BYTES: Final = 2 << 20
 STREAM_REDUCE_TASKS: Final = 8
 
-_WHOLE = (list, tuple, range, str, bytes, bytearray, memoryview, Mapping, TextFiles, Split)
+_WHOLE = (list, tuple, range, str, bytes, bytearray, memoryview, Mapping, SplitSource, Split)
 
 
 class Head(NamedTuple):
@@ -141,13 +142,13 @@ class SentSplit(InMemory):
         """How many records there are."""
         return sum(piece.end - piece.start for piece in self.pieces)
 
-    def fetched(self, receive: Callable[[Parcel], bytes]) -> PlannedSplit:
+    def read_by(self, workplace: Workplace) -> PlannedSplit:
         """Return the split with its records.
 
         Raises:
             BlockLostError: Nobody has them any more.
         """
-        splits = [load(receive(piece.parcel)) for piece in self.pieces]
+        splits = [load(workplace.receive(piece.parcel)) for piece in self.pieces]
         if self.given:
             return splits[0]  # type: ignore[no-any-return]
         parts = zip(self.pieces, splits, strict=True)
@@ -155,7 +156,7 @@ class SentSplit(InMemory):
         return RecordSplit(list(chain.from_iterable(runs)), self.first)
 
     def records(self, open_at: Any = None) -> Any:
-        """Refuse: they are not here, see `fetched`."""
+        """Refuse: they are not here, see `read_by`."""
         raise TypeError("the records of a SentSplit have to be fetched")
 
     def describe(self) -> str:

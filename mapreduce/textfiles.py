@@ -13,6 +13,7 @@ from mapreduce.errors import InputError, InvalidJobError, shorten
 from mapreduce.filerange import FileRange, InputFile, local_files
 from mapreduce.filesplit import FileSplit
 from mapreduce.readers import Called, Reader, fixed_length
+from mapreduce.sources import SplitSource
 from mapreduce.textlines import Lines
 from mapreduce.urls import is_url, local_path, url_files
 
@@ -24,7 +25,7 @@ _MANY_SPLITS = 1000
 ReadRecords = Callable[[IO[bytes]], Iterable[Any]]
 
 
-class TextFiles:
+class TextFiles(SplitSource):
     r"""The lines of text files, or the records of other files: data of a job.
 
     Lines are str without their line ends, which are ``\n`` or ``\r\n`` and nothing else. Files

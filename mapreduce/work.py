@@ -13,12 +13,13 @@ from mapreduce.partition import Partitioner
 from mapreduce.phases import (
     MapFunction,
     ReduceFunction,
+    listed,
     run_map,
     run_reduce,
 )
+from mapreduce.results import ResultWork
 from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
 from mapreduce.splits import PlannedSplit
-from mapreduce.stream import SentSplit
 from workers.task import Task
 from workers.workplace import Workplace
 
@@ -38,8 +39,7 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
-        if isinstance(split, SentSplit):
-            split = split.fetched(workplace.receive)
+        split = split.read_by(workplace)
         distant_before = workplace.distant_bytes()
         batches = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
@@ -60,12 +60,21 @@ class ReduceWork(NamedTuple):
     reduce: ReduceFunction
     merged: bool
     memory: int = sys.maxsize
+    result: ResultWork | None = None
 
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
         with _allowed(self.memory, workplace, task):
-            return run_reduce(task.number, self.reduce, columns, merged=self.merged)
+            return run_reduce(
+                task.number, self.reduce, columns, merged=self.merged,
+                deliver=lambda result: self._deliver(result, workplace, task),
+            )  # fmt: skip
+
+    def _deliver(self, result: Any, workplace: Workplace, task: Task) -> Any:
+        if self.result is None:
+            return listed(result)
+        return self.result(result, workplace, task)
 
 
 @contextmanager

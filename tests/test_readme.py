@@ -166,6 +166,17 @@ def test_the_tuple_space_snippets_take_what_they_wrote(
     assert line == printed
 
 
+def test_the_output_snippet_sorts_what_it_counted(tmp_path: Path) -> None:
+    (snippet,) = (text for text in SNIPPETS if "PickleOutput" in text)
+    (tmp_path / "snippet.py").write_text(snippet)
+
+    run(tmp_path / "snippet.py", cwd=tmp_path)
+
+    parts = sorted((tmp_path / "sorted").glob("part-*.txt"))
+    assert len(parts) == 2
+    assert "".join(map(Path.read_text, parts)) == "be\t2\nnot\t1\nor\t1\nto\t2\n"
+
+
 def run(script: Path, cwd: Path) -> list[str]:
     """Return the lines that a script prints when run elsewhere, with this checkout's packages."""
     done = subprocess.run(

@@ -5,8 +5,10 @@ This module alone pickles, so that whoever reads or audits the project has one p
 
 from __future__ import annotations
 
+import io
 import pickle
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Protocol
 
 import cloudpickle
 
@@ -30,6 +32,58 @@ def dump_data(value: Any) -> bytes:
         return pickle.dumps(value, protocol=5)
     except Exception:  # noqa: BLE001  # pickle raises anything; cloudpickle's reason is the better
         return dump(value)
+
+
+class Sink(Protocol):
+    """What a pickle is written to as it is made."""
+
+    def write(self, data: Any, /) -> Any:
+        """Take some bytes."""
+
+
+def dump_data_into(value: Any, new_sink: Callable[[], Sink]) -> None:
+    """As `dump_data`, without holding all its bytes at once.
+
+    Args:
+        new_sink: Gives what to write to; asked for another if the first must be begun again.
+    """
+    try:
+        pickle.dump(value, new_sink(), protocol=5)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  # as in dump_data
+        cloudpickle.dump(value, new_sink(), protocol=5)
+
+
+def dump_plain(value: Any) -> bytes:
+    """Return the object as bytes that follow from its value alone.
+
+    A pickle usually says as well which equal parts of it are one object, and that differs between
+    processes: here it does not, unless the object contains itself or must go by value.
+    """
+    with io.BytesIO() as file:
+        pickler = pickle.Pickler(file, protocol=5)
+        pickler.fast = True
+        try:
+            pickler.dump(value)
+        except Exception:  # noqa: BLE001  # as in dump_data, and ValueError for what contains itself
+            return dump_data(value)
+        return file.getvalue()
+
+
+def load_from(file: IO[bytes]) -> Any:
+    """As `load`, from a file that checks what it reads."""
+    return pickle.load(file)
+
+
+def load_all(file: IO[bytes]) -> Iterator[Any]:
+    """Yield the objects in a file that its owner trusts, one pickle after the other."""
+    while True:
+        try:
+            value = pickle.load(file)
+        except EOFError:
+            return
+        yield value
 
 
 def load(data: bytes | memoryview) -> Any:

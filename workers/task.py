@@ -54,31 +54,36 @@ class Parcel(NamedTuple):
 
     Attributes:
         content: The bytes, None if they are in the block.
-        location: The block file. frame: Its frame.
+        location: The block file. frames: Its frames, one after the other.
     """
 
     content: bytes | None
     location: Location | None = None
-    frame: Frame | None = None
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return sum(frame.length for frame in self.frames) + len(self.content or b"")
 
     def to_plain(self) -> Any:
         """Return what it is on the wire: its bytes, or where they are."""
-        if self.location is None or self.frame is None:
+        if self.location is None:
             return self.content
-        return tuple(self.location), tuple(self.frame)
+        return tuple(self.location), tuple(map(tuple, self.frames))
 
     @property
-    def identity(self) -> bytes | None:
+    def identity(self) -> bytes:
         """Equal bytes for equal contents, without a look into the block."""
-        return self.content if self.frame is None else self.frame.digest
+        return self.content or b"".join(frame.digest for frame in self.frames)
 
     @classmethod
     def from_plain(cls, plain: Any) -> Parcel:
         """Rebuild it from that."""
         if type(plain) is bytes:
             return cls(plain)
-        location, frame = plain
-        return cls(None, Location(*location), Frame(*frame))
+        location, frames = plain
+        return cls(None, Location(*location), tuple(Frame(*frame) for frame in frames))
 
 
 class Task(NamedTuple):

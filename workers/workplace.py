@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from tuplespace.pickles import dump_data
+from tuplespace.pickles import dump_data, dump_data_into
 from tuplespace.security import Key
 from workers.blocks import BlockReader, BlockWriter, Frame, Location
+from workers.parcels import ParcelWriter
 from workers.shared import read_shared, write_shared
 from workers.task import INLINE_BYTES, SHARED_INLINE_BYTES, Parcel
+
+_SMALL: Final = frozenset({type(None), bool, int, float})
 
 
 class Workplace:
@@ -67,22 +71,39 @@ class Workplace:
 
     def send(self, job: str, name: str, value: object) -> Parcel:
         """Return a value as a parcel: pickled, in a block of its own if it is big."""
-        return self.send_bytes(job, name, dump_data(value))
+        if type(value) in _SMALL:  # most outcomes of small tasks; the rest costs four times as much
+            return self.send_bytes(job, name, dump_data(value))
+        writers: list[ParcelWriter] = []
+
+        def begin() -> ParcelWriter:
+            writers.append(self.parcel_writer(job, name))
+            return writers[-1]
+
+        try:
+            dump_data_into(value, begin)
+            return writers[-1].finish()
+        finally:
+            for writer in writers:
+                writer.close()
+
+    def parcel_writer(self, job: str, name: str) -> ParcelWriter:
+        """Return a file whose bytes become a parcel, in frames."""
+        return ParcelWriter(lambda: self.block_file(job, name), self.location)
 
     def send_bytes(self, job: str, name: str, data: bytes, inline: int = INLINE_BYTES) -> Parcel:
         """Return bytes as a parcel, in a block of its own if they are more than `inline`."""
         if len(data) <= inline:
             return Parcel(data)
-        with self.block_file(job, name) as file:
-            frame = file.write(data)
-        return Parcel(None, self.location(file.path), frame)
+        with self.parcel_writer(job, name) as file:
+            file.write(data)
+            return file.finish()
 
     def send_shared(self, job: str, data: bytes) -> Parcel:
         """Return bytes that many tasks need as a parcel, in a block under their hash if need be."""
         if len(data) <= SHARED_INLINE_BYTES:
             return Parcel(data)
         path, frame = write_shared(self._root, job, data)
-        return Parcel(None, self.location(path), frame)
+        return Parcel(None, self.location(path), (frame,))
 
     def is_here(self, location: Location) -> bool:
         """Say whether this block file is on this host's disk."""
@@ -97,8 +118,40 @@ class Workplace:
         if parcel.content is not None:
             return parcel.content
         assert parcel.location is not None
-        assert parcel.frame is not None
-        return self.reader.read(parcel.location, [parcel.frame])[0]
+        return b"".join(self.reader.read(parcel.location, parcel.frames))
+
+    def secure(self, parcel: Parcel, path: Path, *, link: bool = False) -> None:
+        """Make the bytes of a parcel a file of our own, frame by frame.
+
+        Args:
+            path: Of the new file. link: A block file of this host may become the file as it is;
+                whoever reads it checks the frames then.
+
+        Raises:
+            BlockLostError: Its block cannot be had. OSError: The file cannot be written.
+        """
+        location = parcel.location
+        if link and location is not None and location.host == self.host:
+            with suppress(OSError):
+                os.link(location.path, path)
+                if path.stat().st_size == parcel.size:
+                    return
+                path.unlink()
+        with open(path, "wb") as file:
+            for piece in self.pieces(parcel):
+                file.write(piece)
+
+    def pieces(self, parcel: Parcel) -> Iterator[bytes]:
+        """Yield the bytes of a parcel frame by frame, each checked.
+
+        Raises:
+            BlockLostError: Its block cannot be had.
+        """
+        if parcel.location is None:
+            yield parcel.content or b""
+            return
+        for frame in parcel.frames:
+            yield self.reader.read(parcel.location, [frame])[0]
 
     def receive_shared(self, job: str, parcel: Parcel) -> bytes:
         """Return the bytes of a parcel that `send_shared` made, fetched once per host.
@@ -109,8 +162,8 @@ class Workplace:
         if parcel.content is not None:
             return parcel.content
         assert parcel.location is not None
-        assert parcel.frame is not None
-        return read_shared(self._root, job, parcel.location, parcel.frame, self.reader)
+        [frame] = parcel.frames
+        return read_shared(self._root, job, parcel.location, frame, self.reader)
 
     def open_at(self, uri: str, path: str, size: int, mtime_ns: int) -> IO[bytes]:
         """Open an input file of the host whose block server this is; see `files`."""

@@ -11,13 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from mapreduce.engine.space import SpaceEngine
-from mapreduce.errors import NoWorkersError
+from mapreduce.errors import InvalidJobError, NoWorkersError
 from tuplespace.connect import connect
 from tuplespace.resources import cores
 from tuplespace.security import make_key
@@ -101,6 +101,24 @@ class EmbeddedEngine(SpaceEngine):
     def share(self, paths: Collection[str]) -> str:
         """See `Engine.share`: its workers are on this host."""
         return ""
+
+    def hold(
+        self, job: str, description: dict[str, Any]
+    ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
+        """See `Engine.hold`: nothing outlives it."""
+        self.refuse_to_hold()
+
+    @staticmethod
+    def refuse_to_hold() -> NoReturn:
+        """Say that nothing outlives the job.
+
+        Raises:
+            InvalidJobError: Always.
+        """
+        raise InvalidJobError(
+            "KeepBlocks needs workers that outlive the job: run it on a space, or give it "
+            "output=PickleOutput(directory), which the next job can read as well"
+        )
 
     def close(self) -> None:
         """See `Engine.close`; returns when every process has ended."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
@@ -51,6 +52,32 @@ class Engine(Protocol):
 
         Raises:
             BlockLostError: They are gone.
+        """
+
+    def pieces(self, parcel: Parcel) -> Iterator[bytes]:
+        """Yield the bytes a task has sent, in pieces that fit into memory.
+
+        Raises:
+            BlockLostError: They are gone.
+        """
+
+    def secure(self, parcel: Parcel, path: Path) -> None:
+        """Make the bytes a task has sent a file of the driver's; frames are checked when read.
+
+        Raises:
+            BlockLostError: They are gone. OSError: The file cannot be written.
+        """
+
+    def hold(
+        self, job: str, description: dict[str, Any]
+    ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
+        """Keep a job's blocks on the workers' disks beyond `close`.
+
+        Returns:
+            What lets them go; what says which hosts have workers.
+
+        Raises:
+            InvalidJobError: The workers are gone with this engine.
         """
 
     def runtimes(self) -> set[str]:

@@ -6,12 +6,14 @@ import shutil
 import socket
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
+from tuplespace.connect import connect
 from tuplespace.interface import Handle
 from workers.blocks import BlockServer, occupy, work_folder
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
@@ -21,6 +23,7 @@ from workers.workplace import Workplace
 JOB_LEASE: Final = 600.0
 _RENEW_SECONDS: Final = 60.0
 _CLEAR_SECONDS: Final = 5.0
+_HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
@@ -146,6 +149,37 @@ class SpaceEngine:
         except (errors.MatchTimeoutError, errors.SpaceFullError):
             return False
         return True
+
+    def pieces(self, parcel: Parcel) -> Iterator[bytes]:
+        """See `Engine.pieces`."""
+        return self._workplace.pieces(parcel)
+
+    def secure(self, parcel: Parcel, path: Path) -> None:
+        """See `Engine.secure`."""
+        self._workplace.secure(parcel, path, link=True)
+
+    def hold(
+        self, job: str, description: dict[str, Any]
+    ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
+        """See `Engine.hold`."""
+        # A client of its own: the user may close the other.
+        space = connect(self.uri, key_file=str(self._key.path), retry_for=_HOLD_RETRY_SECONDS)
+        occupied = occupy(self._root)
+        handle = space.write(("job", job, description), lease=JOB_LEASE)
+        space.keep(handle, JOB_LEASE)
+
+        def release() -> None:
+            # It may be the garbage collector that waits: a space that is away is left to the lease.
+            space.retry_for = 0
+            with suppress(errors.TupleSpaceError):
+                handle.cancel()  # the agents' sweep deletes the blocks
+            space.close()
+            occupied.close()
+
+        def hosts() -> set[str]:
+            return {value[2] for value in space.read_all(("worker", *[None] * 4))}
+
+        return release, hosts
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""

@@ -13,6 +13,7 @@ from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.phases import (
     map_split,
     reduce_columns,
+    run_reduce,
     same_reduction,
 )
 
@@ -142,7 +143,7 @@ def test_what_a_reduce_yields_comes_back_as_a_list():
         for key, value in pairs:
             yield key * value
 
-    assert reduce_columns(reduce, [([2, 3], [4, 5])]) == [8, 15]
+    assert run_reduce(0, reduce, [([2, 3], [4, 5])], merged=False) == [8, 15]
 
 
 def test_partials_are_merged_only_if_reduce_made_them():

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import pytest
@@ -39,9 +39,17 @@ from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
 from workers.blocks import Frame, Location
 from workers.task import OK, Outcome, Parcel
+from workers.workplace import Workplace
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Inline:
+    """A workplace where all parcels are inline."""
+
+    def receive(self, parcel: Parcel) -> bytes:
+        return parcel.content or b""
 
 
 @pytest.fixture
@@ -123,7 +131,7 @@ def test_the_splits_of_a_stream_follow_from_its_records(records: list[str], M: i
     assert all(sum(size[:-1]) < 2000 for size in sizes)
     # And dealt anew they are those of the list.
     pieces = [Piece(Parcel(dump(split)), 0, split.size) for split in splits]
-    dealt = [split.fetched(lambda parcel: parcel.content or b"") for split in deal(pieces, M)]
+    dealt = [split.read_by(cast("Workplace", Inline())) for split in deal(pieces, M)]
     assert dealt == plan_splits(records, M)
 
 

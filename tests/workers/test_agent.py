@@ -18,6 +18,7 @@ import pytest
 from tuplespace import RemoteSpace
 from tuplespace.pickles import dump, load
 from tuplespace.security import Key, make_key, throwaway_key
+from workers.blocks import FRAME_BYTES
 from workers.modules import collect_modules
 from workers.task import (
     ANYWHERE,
@@ -219,9 +220,9 @@ def test_a_result_bigger_than_a_tuple_travels_as_a_block(job: Job, standing_clus
     assert outcome.status == OK
     assert outcome.value is not None
     assert outcome.value.content is None
-    location, frame = outcome.value.location, outcome.value.frame
+    location, frames = outcome.value.location, outcome.value.frames
     assert location is not None
-    assert frame is not None
+    assert [frame.length for frame in frames[:-1]] == [FRAME_BYTES] * 7
     assert len(load(Path(location.path).read_bytes())) == 30 << 20
 
 
@@ -706,7 +707,7 @@ def test_a_forged_block_is_not_unpickled(job: Job, tmp_path: Path) -> None:
     block.write_bytes(dump(Bomb(tmp_path / "exploded")))
     size = block.stat().st_size
     location = Location(os.uname().nodename, str(block), "PYRO:blocks@127.0.0.1:9")
-    parcel = Parcel(None, location, Frame(0, size, digest(b"x" * size)))
+    parcel = Parcel(None, location, (Frame(0, size, digest(b"x" * size)),))
     task = Task(job.id, "work", 0, this_runtime(), ANYWHERE, 0, parcel, parcel)
     job.space.write(task.to_tuple(job.key))
 

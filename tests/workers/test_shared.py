@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,11 @@ def test_a_closure_of_8_mb_crosses_to_another_host_once_and_is_unpickled_once_a_
     big = os.urandom(8 << 20)
 
     def function(argument: int, workplace: Workplace, task: Task) -> Any:
+        (tmp_path / f"worker-{os.getpid()}").touch()
+        waiting = threading.Event()
+        for _ in range(1000):  # until both have begun
+            if len(list(tmp_path.glob("worker-*"))) == 2 or waiting.wait(0.01):
+                break
         return os.getpid(), workplace.reader.fetched_bytes, id(big), big[argument]
 
     pickled = dump(function)

@@ -13,7 +13,7 @@ from tuplespace.wire import pack
 from workers.blocks import Frame, Location
 from workers.task import ANYWHERE, DIED, ERROR, OK, Outcome, Parcel, Task, this_runtime
 
-BLOCK = Parcel(None, Location("h", "/b/f.blocks", "PYRO:blocks@h:1"), Frame(7, 9, b"d" * 16))
+BLOCK = Parcel(None, Location("h", "/b/f.blocks", "PYRO:blocks@h:1"), (Frame(7, 9, b"d" * 16),))
 TASK = Task("j1", "map", 3, this_runtime(), ANYWHERE, 2, Parcel(b"function"), BLOCK, Parcel(b"m"))
 OUTCOME = Outcome("j1", "map", 3, 2, OK, "h/17", 17, 0.25, BLOCK, {"maps": (1, 2)})
 

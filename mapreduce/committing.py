@@ -1,0 +1,282 @@
+"""From what reduce returns to one file a partition, whatever dies.
+
+::
+
+    prepare   <dir>/.tuplemill-<job>/owner          a random token and the driver's host, locked
+    worker    <dir>/.tuplemill-<job>/part-00003-0-5f0c..   if it sees that token there; else a block
+    keep      the driver takes in the winner's file, or pulls the winner's block to one beside it
+    finish    each winner's file is renamed to <dir>/part-00003.txt, the folder goes, then _SUCCESS
+
+Only the driver renames, so no late or second attempt can touch a file that counts.
+
+=====================================  ============================================================
+what happens                           what comes of it
+=====================================  ============================================================
+worker killed while it writes          half a file aside; another attempt writes another
+killed after writing, unconfirmed      a whole file aside that nobody names; the same
+two attempts end well                  the first outcome wins; the other's file goes with the folder
+the winner's block is gone             the reduce runs again
+reduce raises, disk full, cancel       JobFailedError or JobCancelledError; the directory is as before
+driver killed                          the folder aside stays, unlocked: the next run of a driver on
+                                       the same host into this directory removes it; others (and any
+                                       run, for a URL) say what to delete
+driver killed between two renames      some part files and no _SUCCESS: the next run says so
+power lost                             as in Hadoop, files are not synced: what the system had not
+                                       written yet is lost, _SUCCESS or not
+=====================================  ============================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import IO, Any, Final, NamedTuple
+
+from mapreduce.engine.interface import Engine
+from mapreduce.errors import InvalidJobError, JobFailedError, OutputError
+from mapreduce.folders import Folder, folder_at
+from mapreduce.outputs import Output, items_of
+from mapreduce.ownership import finalize_here
+from tuplespace.pickles import load
+from workers.errors import BlockLostError
+from workers.task import Parcel, Task
+from workers.workplace import Workplace
+
+ASIDE: Final = ".tuplemill-"
+SUCCESS: Final = "_SUCCESS"
+_OWNER: Final = "owner"
+#: What a disk says, and no user's function.
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
+class Written(NamedTuple):
+    """A file that a worker has written aside."""
+
+    path: str
+    size: int
+
+
+class FileWork(NamedTuple):
+    """What a reduce task does with its result: it goes to a file.
+
+    Attributes:
+        output: The format. folder: Where. aside: The job's own folder in it. token: What is there
+            if this is the driver's folder and not another's of the same name.
+    """
+
+    output: Output
+    folder: Folder
+    aside: str
+    token: str
+
+    def __call__(self, result: Any, workplace: Workplace, task: Task) -> Written | Parcel:
+        """Write a partition's items; return where they are.
+
+        Raises:
+            OutputError: The disk is full, or an item is not what the format takes.
+        """
+        name = f"{part_name(task.number)}-{task.attempt}-{secrets.token_hex(4)}"
+        file = self.open_aside(name)
+        if file is not None:
+            return self.write(file, self.folder.path(self.aside, name), result)
+        parcel = workplace.parcel_writer(task.job, name)
+        with disk_errors(f"{name} on {workplace.host}"), parcel:
+            self.output.write_items(parcel, items_of(result))  # type: ignore[arg-type]
+            return parcel.finish()
+
+    def open_aside(self, name: str) -> IO[bytes] | None:
+        """Return a new file in the driver's folder; None if that is out of reach."""
+        try:
+            with self.folder.open(self.folder.path(self.aside, _OWNER), "rb") as owner:
+                if owner.read().split(b"\n")[0] != self.token.encode():
+                    return None
+            return self.folder.open(self.folder.path(self.aside, name), "xb")
+        except Exception:  # noqa: BLE001  # whatever a file system raises, the block file is left
+            return None
+
+    def write(self, file: IO[bytes], path: str, result: Any) -> Written:
+        """Write a result's items to an open file, which is deleted if that fails."""
+        try:
+            with disk_errors(path):
+                with file:
+                    self.output.write_items(file, items_of(result))
+                return Written(path, self.folder.size(path))
+        except BaseException:
+            self.folder.remove(path)
+            raise
+
+
+class FileResults:
+    """The results of a job as files; see `results.Results`.
+
+    Args:
+        output: What and where. job: The job's id.
+    """
+
+    def __init__(self, output: Output, job: str) -> None:
+        self._output, self._job = output, job
+        self._folder = folder_at(output.directory)
+        self._aside = ASIDE + job
+        self.work = FileWork(output, self._folder, self._aside, secrets.token_hex(16))
+        self._kept: dict[int, str] = {}
+        self._published: list[str] = []
+        self._paths: list[str] = []
+        self._abandon: Any = None
+
+    def prepare(self) -> None:
+        """Make the folder aside.
+
+        Raises:
+            InvalidJobError: The directory is in use or not empty, or cannot be made.
+        """
+        self._output.check()
+        directory = self._output.directory
+        try:
+            self._refuse_unless_empty()
+            aside = self._folder.path(self._aside)
+            self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
+            self._folder.make(aside)
+            owner = self._folder.path(self._aside, _OWNER)
+            with self._folder.open(owner, "xb") as file:
+                file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
+            self._folder.hold(owner)
+            self._refuse_unless_empty()  # another may have come at the same moment
+        except InvalidJobError:
+            self.abandon()
+            raise
+        except OSError as error:
+            self.abandon()
+            raise InvalidJobError(f"cannot write output to {directory}: {error}") from error
+
+    def _refuse_unless_empty(self) -> None:
+        names = set(self._folder.names()) - {self._aside}
+        for name in names:
+            if name.startswith(ASIDE):
+                self._clear_after(name)
+        found = sorted(name for name in names if not name.startswith(ASIDE))
+        if not found:
+            return
+        why = ""
+        if SUCCESS not in found and all(name.startswith("part-") for name in found):
+            why = "; there is no _SUCCESS, so the run that wrote it did not end"
+        raise InvalidJobError(
+            f"the output directory {self._output.directory} is not empty ({found[0]!r} is there"
+            f"{why}): delete it, or choose another"
+        )
+
+    def _clear_after(self, name: str) -> None:
+        """Delete what a driver that is dead has left."""
+        owner = self._folder.path(name, _OWNER)
+        host = b""
+        with suppress(FileNotFoundError), self._folder.open(owner, "rb") as file:
+            host = file.read().partition(b"\n")[2]
+        ours = host in {b"", socket.gethostname().encode()}
+        if not ours or not self._folder.hold(owner):
+            raise InvalidJobError(
+                f"job {name.removeprefix(ASIDE)} on host {host.decode() or 'unknown'} is writing to "
+                f"{self._output.directory}; if it is not any more, delete {name} there"
+            )
+        self._folder.remove(self._folder.path(name))
+
+    def begin(self, engine: Engine) -> None:
+        """See `Results.begin`."""
+
+    def keep(self, number: int, parcel: Parcel, engine: Engine) -> None:
+        """Take in the file of a reduce whose outcome counts.
+
+        Raises:
+            BlockLostError: It is gone. JobFailedError: There is no room for it.
+        """
+        found: Written | Parcel = load(engine.receive(parcel))
+        if isinstance(found, Written):
+            try:
+                size = self._folder.size(found.path)
+            except OSError as error:
+                raise BlockLostError(f"{found.path} is gone: {error}") from None
+            if size != found.size:
+                raise BlockLostError(f"{found.path} has {size} bytes and not {found.size}")
+            self._kept[number] = found.path
+            return
+        path = self._folder.path(self._aside, f"{part_name(number)}-{secrets.token_hex(4)}")
+        try:
+            with self._folder.open(path, "xb") as file:
+                file.writelines(engine.pieces(found))
+        except OSError as error:
+            raise _no_room(path, error) from error
+        self._kept[number] = path
+
+    def keep_here(self, number: int, result: Any) -> None:
+        """Write a result of this very process."""
+        path = self._folder.path(self._aside, part_name(number))
+        self._kept[number] = path
+        self.work.write(self._folder.open(path, "xb"), path, result)
+
+    def finish(self) -> None:
+        """Publish: give the files their names, then write ``_SUCCESS``.
+
+        Raises:
+            JobFailedError: That cannot be done.
+        """
+        kept = [self._kept[number] for number in sorted(self._kept)]
+        try:
+            self._output.settle(kept, self._folder.open)
+            names = [part_name(number) + self._output.suffix for number in range(len(kept))]
+            for name, path in zip(names, kept, strict=True):
+                final = self._folder.path(name)
+                self._folder.move(path, final)
+                self._published.append(final)
+            self._folder.remove(self._folder.path(self._aside))
+            with self._folder.open(self._folder.path(SUCCESS), "xb"):
+                pass
+        except OSError as error:
+            raise _no_room(self._output.directory, error) from error
+        self._paths = [self._folder.shown(name) for name in names]
+        self._published.clear()
+        self._folder.let_go()
+        self._abandon.detach()
+
+    def abandon(self) -> None:
+        """Leave the directory as it was."""
+        if self._abandon is not None:
+            self._abandon()
+
+    def all(self) -> list[Any]:
+        """Return the paths."""
+        return list(self._paths)
+
+    def each(self) -> Iterator[Any]:
+        """Yield the paths."""
+        yield from self._paths
+
+
+class disk_errors:  # noqa: N801  # reads as contextlib.suppress does
+    """Say as an OutputError what the disk says; whatever else is raised comes through."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+def part_name(number: int) -> str:
+    """Return the name of a partition's file, without its suffix."""
+    return f"part-{number:05}"
+
+
+def _abandon(folder: Folder, aside: str, published: Iterable[str]) -> None:
+    for path in (*published, aside):
+        folder.remove(path)
+    folder.undo()
+    folder.let_go()
+
+
+def _no_room(path: str, error: OSError) -> JobFailedError:
+    return JobFailedError(f"cannot write the output {path}: {error.strerror or error}")
