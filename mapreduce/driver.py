@@ -53,6 +53,7 @@ class JobRun:
             self._begin(plan)
         else:
             self._feeder = Feeder(id, plan, self._lock)
+        self._engine: Engine | None = None
         self._revoked: Counter[int] = Counter()
         self._notice = ""
         self._results = results
@@ -120,6 +121,8 @@ class JobRun:
         when the job's lease has ended.
         """
         self._cancelled.set()
+        if self._engine is not None:
+            self._engine.interrupt()  # its space may be full for ever
         if not self._ended.wait(_CANCEL_SECONDS):
             self._error = JobCancelledError(f"job {self.id} was cancelled while its space was away")
             self._ended.set()
@@ -128,7 +131,7 @@ class JobRun:
 
     def _run(self, make_engine: Callable[[], Engine]) -> None:
         try:
-            engine = make_engine()
+            engine = self._engine = make_engine()
             try:
                 if self._feeder is not None:
                     self._begin(self._read_head(self._feeder, engine))

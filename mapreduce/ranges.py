@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from mapreduce.errors import InvalidJobError, PartitionError, shorten
-from mapreduce.phases import map_split
+from mapreduce.pairs import as_pairs
 from mapreduce.splits import PlannedSplit
 
 #: How many keys are kept: enough for parts of about equal size, even if R is some hundreds.
@@ -125,7 +125,7 @@ def _keys(split: PlannedSplit, map_function: Callable[[Any], Any]) -> Iterator[A
         records = records[:_RECORDS]
     elif isinstance(records, Iterable) and not isinstance(records, (str, bytes)):
         records = islice(records, _RECORDS)
-    return (key for key, _ in islice(map_split(map_function, records), _KEYS_A_SPLIT))
+    return (key for key, _ in islice(as_pairs(map_function(records), map_function), _KEYS_A_SPLIT))
 
 
 def _thinned(sample: Iterable[Any]) -> list[Any]:

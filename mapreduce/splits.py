@@ -38,6 +38,8 @@ MIXED: Final = "data mixes Split objects with records: make all of them Split"
 
 _DEFAULT_MAP_TASKS = 16
 _DEFAULT_REDUCE_TASKS = 8
+_MAPS_A_REDUCE = 4
+_MOST_REDUCE_TASKS = 512
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,13 @@ def check_map_tasks(map_tasks: Any) -> None:
 
 
 def default_reduce_tasks(splits: Sequence[PlannedSplit]) -> int:
-    """Return the default R: as many as there are splits, but 1 to 8."""
-    return max(1, min(_DEFAULT_REDUCE_TASKS, len(splits)))
+    """Return the default R: as many as there are splits, but 1 to 8; of many splits a quarter.
+
+    So partitions stay about as large however large the data is, and there are more of them than
+    workers, which evens out those that are larger than others.
+    """
+    few = max(1, min(_DEFAULT_REDUCE_TASKS, len(splits)))
+    return max(few, min(len(splits) // _MAPS_A_REDUCE, _MOST_REDUCE_TASKS))
 
 
 def _as_sequence(data: Any) -> Sequence[Any]:

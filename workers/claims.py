@@ -39,7 +39,8 @@ class Claims:
         return []
 
     def _claim(self, wanted: int, timeout: float | None, *affinities: str) -> list[Claim]:
-        template = ("task", None, None, None, this_runtime(), OneOf(*affinities), None)
+        # With types: whatever else somebody writes under this name is no task, and no trouble.
+        template = ("task", str, str, int, this_runtime(), OneOf(*affinities), bytes)
         return self._space.claim_many(template, wanted, lease=CLAIM_LEASE, timeout=timeout)
 
     def own_first(self, claims: list[Claim]) -> list[Claim]:

@@ -44,6 +44,9 @@ class Engine(Protocol):
             Whether it did wait; else it runs or has been run, or cannot be written now.
         """
 
+    def interrupt(self) -> None:
+        """Let a `write` under way end without having written all, and all later ones; for any thread."""
+
     def outcomes(self, timeout: float) -> list[Outcome]:
         """Return the outcomes there are, waiting up to `timeout` seconds for the first."""
 

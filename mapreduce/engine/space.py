@@ -53,6 +53,7 @@ class SpaceEngine:
         self._writing, self._serving = threading.Lock(), threading.Lock()
         self._handle: Handle | None = None
         self._closing = threading.Event()
+        self._interrupted = threading.Event()
 
     @property
     def uri(self) -> str:
@@ -111,10 +112,10 @@ class SpaceEngine:
 
     def _write(self, batch: list[Any]) -> None:
         """Write tasks. While the space is full take outcomes in: they may be what fills it."""
-        while batch and not self._closing.is_set():
+        while batch and not self._interrupted.is_set():
             try:
                 with self._writing:
-                    if not self._closing.is_set():
+                    if not self._interrupted.is_set():
                         self.space.write_many(batch)
             except errors.SpaceFullError as error:
                 middle = len(batch) // 2  # there may never be room for all of them at once
@@ -123,6 +124,10 @@ class SpaceEngine:
                 self._early += self._take_outcomes(error.retry_after)
             else:
                 return
+
+    def interrupt(self) -> None:
+        """See `Engine.interrupt`."""
+        self._interrupted.set()
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
@@ -199,6 +204,7 @@ class SpaceEngine:
         if self._closing.is_set():
             return
         self._closing.set()
+        self._interrupted.set()
         # A space that is away must not keep a cancelled job's caller waiting.
         clearing = threading.Thread(target=self._clear, name=f"clear-{self._job}", daemon=True)
         clearing.start()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
-from mapreduce import MapReduceJob, each, sum_values
+import pytest
+
+from mapreduce import JobCancelledError, MapReduceJob, each, sum_values
 
 
 def test_a_job_with_far_more_tasks_than_the_space_takes_ends_with_the_right_result(cluster):
@@ -24,6 +27,22 @@ def test_a_job_with_far_more_tasks_than_the_space_takes_ends_with_the_right_resu
     assert {word: count for part in results for word, count in part} == counts
     assert len(results) == 40
     assert results == job.run_sequential()
+
+
+def test_a_job_that_waits_for_a_full_space_can_be_cancelled(cluster, eventually):
+    cluster.kill_server()
+    cluster.start_server("--limit", "tuples=20")
+    with cluster.connect() as space:
+        run = MapReduceJob(list(range(100)), list, sum_values, map_tasks=100).submit(space)
+        eventually(lambda: space.count(("task", *[None] * 6)) > 10)
+
+        started = time.monotonic()
+        run.cancel()
+
+        assert time.monotonic() - started < 5
+        with pytest.raises(JobCancelledError, match=r"cancelled$"):
+            run.result()
+        assert space.read_all(("task", *[None] * 6)) == space.read_all(("job", None, None)) == []
 
 
 def test_an_agent_waits_for_a_full_space_to_have_room_for_it(cluster, eventually):

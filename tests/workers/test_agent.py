@@ -690,14 +690,25 @@ def test_a_forged_task_is_refused_before_anything_is_unpickled(job: Job, tmp_pat
     sealed = task.to_tuple(job.key)
     job.space.write((*sealed[:3], 1, *sealed[4:]))  # a good task under another number
     job.space.write((*sealed[:3], 2, *sealed[4:6], b"garbage"))
-    job.space.write((*sealed[:3], 3, *sealed[4:6], None))
 
-    outcomes = job.outcomes(4)
+    outcomes = job.outcomes(3)
 
-    assert [outcome.status for outcome in outcomes] == [REFUSED] * 4
+    assert [outcome.status for outcome in outcomes] == [REFUSED] * 3
     assert "signature" in outcomes[0].details["message"]
     assert not (tmp_path / "exploded").exists()
     assert job.run(lambda n: n, 5) == [5]
+
+
+@pytest.mark.parametrize("place, odd", [(6, None), (2, object()), (3, "one"), (1, 7)])
+def test_what_only_looks_like_a_task_is_left_alone(job: Job, place: int, odd: Any) -> None:
+    looks_like_one = ["task", job.id, "work", 0, this_runtime(), ANYWHERE, b"payload"]
+    looks_like_one[place] = odd
+    job.space.write(tuple(looks_like_one))
+
+    assert job.run(lambda n: n, *range(20)) == [*range(20)]  # with every worker still there
+    template = ["task", *[None] * 6]
+    template[5] = ANYWHERE
+    assert len(job.space.take_many(tuple(template), 10, timeout=0)) == 1
 
 
 def test_a_forged_block_is_not_unpickled(job: Job, tmp_path: Path) -> None:
