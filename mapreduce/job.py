@@ -160,7 +160,7 @@ class MapReduceJob:
         splits: Iterable[PlannedSplit]
         if iterator is None:
             splits = sample = plan_splits(self.data, self.map_tasks)
-            reduce_tasks = self.reduce_tasks or default_reduce_tasks(sample)
+            reduce_tasks = self.reduce_tasks or default_reduce_tasks(len(sample))
         else:
             head = read_head(iterator)
             sample = plan_splits(head.records) if _needs_sample(functions.partition) else []
@@ -194,7 +194,7 @@ class MapReduceJob:
     def _planned(
         self, splits: list[PlannedSplit], functions: Functions, result: ResultWork | None
     ) -> Planned:
-        reduce_tasks = self.reduce_tasks or default_reduce_tasks(splits)
+        reduce_tasks = self.reduce_tasks or default_reduce_tasks(len(splits))
         description: dict[str, Any] = {"maps": len(splits), "reduces": reduce_tasks}
         if any(split.affinity for split in splits):
             description["affinity"] = True

@@ -236,14 +236,14 @@ def check_map_tasks(map_tasks: Any) -> None:
         raise InvalidJobError(msg)
 
 
-def default_reduce_tasks(splits: Sequence[PlannedSplit]) -> int:
-    """Return the default R: as many as there are splits, but 1 to 8; of many splits a quarter.
+def default_reduce_tasks(map_tasks: int) -> int:
+    """Return the default R: M, but 1 to 8; of a large M a quarter.
 
     So partitions stay about as large however large the data is, and there are more of them than
     workers, which evens out those that are larger than others.
     """
-    few = max(1, min(_DEFAULT_REDUCE_TASKS, len(splits)))
-    return max(few, min(len(splits) // _MAPS_A_REDUCE, _MOST_REDUCE_TASKS))
+    few = max(1, min(_DEFAULT_REDUCE_TASKS, map_tasks))
+    return max(few, min(map_tasks // _MAPS_A_REDUCE, _MOST_REDUCE_TASKS))
 
 
 def _as_sequence(data: Any) -> Sequence[Any]:

@@ -40,7 +40,7 @@ from workers.workplace import Workplace
 HEAD_RECORDS: Final = 10_000
 HEAD_BYTES: Final = 1 << 20
 SPLIT_BYTES: Final = 2 << 20
-STREAM_REDUCE_TASKS: Final = 8
+STREAM_REDUCE_TASKS: Final = 32
 
 _WHOLE = (list, tuple, range, str, bytes, bytearray, memoryview, Mapping, SplitSource, Split)
 
@@ -198,8 +198,8 @@ def splits_of_head(head: Head, map_tasks: int | None) -> Iterable[PlannedSplit]:
 def reduce_tasks_of_stream(head: Head, map_tasks: int | None) -> int:
     """Return the default R: that of a list, if it is as good as one or M is given."""
     if head.ended:
-        return default_reduce_tasks(plan_splits(head.records, map_tasks))
-    return STREAM_REDUCE_TASKS if map_tasks is None else min(STREAM_REDUCE_TASKS, map_tasks)
+        return default_reduce_tasks(len(plan_splits(head.records, map_tasks)))
+    return STREAM_REDUCE_TASKS if map_tasks is None else default_reduce_tasks(map_tasks)
 
 
 class UsedUp:

@@ -109,7 +109,7 @@ def test_m_cannot_contradict_the_users_own_splits():
 
 
 def test_r_follows_from_the_splits_and_is_at_least_one():
-    assert [default_reduce_tasks(plan_splits(range(n))) for n in (0, 1, 5, 100)] == [1, 1, 5, 8]
+    assert [default_reduce_tasks(M) for M in (0, 1, 5, 16, 100, 9999)] == [1, 1, 5, 8, 25, 512]
 
 
 # --- lines ---------------------------------------------------------------------------------------

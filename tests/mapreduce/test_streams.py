@@ -34,7 +34,7 @@ from mapreduce import (
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.shuffle import output_of
 from mapreduce.splits import plan_splits
-from mapreduce.stream import Piece, cut, deal, read_head
+from mapreduce.stream import STREAM_REDUCE_TASKS, Piece, cut, deal, read_head
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
 from workers.blocks import Frame, Location
@@ -182,7 +182,7 @@ def job_of_list(map_tasks: int | None, splits: int) -> MapReduceJob:
         )
     data = [Split(split.data) for split in cut(uneven(120_000))]
     assert len(data) == splits
-    return MapReduceJob(data, words, sum_values, sum_values, reduce_tasks=8)
+    return MapReduceJob(data, words, sum_values, sum_values, reduce_tasks=STREAM_REDUCE_TASKS)
 
 
 @pytest.mark.usefixtures("small")
@@ -194,7 +194,7 @@ def test_values_of_many_splits_come_in_the_order_of_the_stream(space: RemoteSpac
 
     assert results == {key: list(range(key, 3000, 3)) for key in range(3)}
     assert run.progress().map_total > 10
-    assert run.progress().reduce_total == 8
+    assert run.progress().reduce_total == STREAM_REDUCE_TASKS
 
 
 @pytest.mark.usefixtures("small")
