@@ -17,6 +17,7 @@ import pkgutil
 import site
 import sys
 import sysconfig
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec
@@ -41,6 +42,9 @@ _OUR_FOLDER = Path(__file__).resolve().parents[1]
 
 # cloudpickle sends what a script defines by value; as a module it would run the script again.
 _MAIN = frozenset({"__main__", "__mp_main__"})
+
+_PARSE_TRIES = 5
+_parsing = threading.Lock()
 
 
 # --- what is local -------------------------------------------------------------------------------
@@ -223,12 +227,25 @@ def _read_source(name: str, spec: ModuleSpec, needed_by: str) -> bytes:
     raise ModuleNotShippableError(name, reason)
 
 
+def _parse(source: bytes) -> ast.Module:
+    for _ in range(_PARSE_TRIES - 1):
+        try:
+            return _parse_once(source)
+        except SystemError:  # Python 3.11 fails if another thread parses at the same time
+            continue
+    return _parse_once(source)
+
+
+def _parse_once(source: bytes) -> ast.Module:
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user sees them where the module is imported
+        return ast.parse(source)
+
+
 def _imports(source: bytes, package: str) -> Iterator[str]:
     """Yield all that import statements name: modules, and names in them that may be modules."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the user sees them where the module is imported
-            tree = ast.parse(source)
+        tree = _parse(source)
     except (SyntaxError, ValueError):
         return  # whoever imports it learns of it, in Python's words
     for node in ast.walk(tree):
