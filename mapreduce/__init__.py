@@ -6,7 +6,6 @@
 [[('a', 2), ('rose', 2), ('is', 1)]]
 """
 
-from mapreduce.chained import Blocks, KeepBlocks
 from mapreduce.driver import JobRun
 from mapreduce.errors import (
     InputError,
@@ -22,18 +21,19 @@ from mapreduce.errors import (
     UnstableKeyError,
 )
 from mapreduce.grouping import by_key, each
+from mapreduce.inputs.picklefiles import PickleFiles
+from mapreduce.inputs.readers import fixed_length, whole_file
+from mapreduce.inputs.splits import Split
+from mapreduce.inputs.textfiles import TextFiles
+from mapreduce.inputs.textlines import json_lines
 from mapreduce.job import MapReduceJob
-from mapreduce.outputs import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
-from mapreduce.parquet import ParquetOutput
+from mapreduce.outputs.chained import Blocks, KeepBlocks
+from mapreduce.outputs.formats import BytesOutput, JsonLinesOutput, PickleOutput, TextOutput
+from mapreduce.outputs.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
-from mapreduce.picklefiles import PickleFiles
 from mapreduce.ranges import range_partition
-from mapreduce.readers import fixed_length, whole_file
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.report import Progress, Report
-from mapreduce.splits import Split
-from mapreduce.textfiles import TextFiles
-from mapreduce.textlines import json_lines
 
 __all__ = [
     # The job

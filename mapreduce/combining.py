@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from mapreduce.grouping import by_key
 from mapreduce.pairs import Block, Pair, as_pairs, blocks_of, failure_in, failure_of, group_block
 from mapreduce.reductions import Reduction
-from mapreduce.sizes import Meter
+from mapreduce.spilling.sizes import Meter
 
 CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]
 

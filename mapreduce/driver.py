@@ -13,10 +13,10 @@ from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
+from mapreduce.inputs.splits import PlannedSplit
+from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
-from mapreduce.results import Results
-from mapreduce.splits import PlannedSplit
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
 from workers.task import ANYWHERE, LOST, OK, Outcome, Parcel, Task, this_runtime

@@ -19,10 +19,10 @@ from typing import Any, Final, NamedTuple
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError
+from mapreduce.inputs.splits import GivenSplit, PlannedSplit, RecordSplit
+from mapreduce.inputs.stream import Piece, SentSplit, cut, deal
 from mapreduce.packing import Work
 from mapreduce.plan import Order, Plan
-from mapreduce.splits import GivenSplit, PlannedSplit, RecordSplit
-from mapreduce.stream import Piece, SentSplit, cut, deal
 from tuplespace.pickles import dump
 from workers.task import Task
 

@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from mapreduce.allowance import UNLIMITED, Allowance, allowance
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
-from mapreduce.groups import Arrangement, Group, groups_of
 from mapreduce.pairs import Pair, PairBlocks, as_pairs
 from mapreduce.reductions import (
     Reduction,
@@ -23,7 +21,9 @@ from mapreduce.reductions import (
     sum_values,
     top,
 )
-from mapreduce.runs import in_order
+from mapreduce.spilling.allowance import UNLIMITED, Allowance, allowance
+from mapreduce.spilling.groups import Arrangement, Group, groups_of
+from mapreduce.spilling.runs import in_order
 
 __all__ = [
     "Reduction",

@@ -10,7 +10,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from mapreduce.chained import KeepBlocks
 from mapreduce.combining import CombineFunction
 from mapreduce.driver import JobRun
 from mapreduce.engine.embedded import EmbeddedEngine
@@ -18,15 +17,7 @@ from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
 from mapreduce.feeder import Planned
-from mapreduce.outputs import Output
-from mapreduce.packing import Functions, pack
-from mapreduce.partition import Partitioner, hash_partition
-from mapreduce.phases import MapFunction, ReduceFunction
-from mapreduce.plan import Plan
-from mapreduce.ranges import range_partition
-from mapreduce.results import ResultWork, results_of
-from mapreduce.sequential import run_sequential
-from mapreduce.splits import (
+from mapreduce.inputs.splits import (
     PlannedSplit,
     RecordSplit,
     Split,
@@ -34,7 +25,16 @@ from mapreduce.splits import (
     default_reduce_tasks,
     plan_splits,
 )
-from mapreduce.stream import Data, read_head, reduce_tasks_of_stream, splits_of_head
+from mapreduce.inputs.stream import Data, read_head, reduce_tasks_of_stream, splits_of_head
+from mapreduce.outputs.chained import KeepBlocks
+from mapreduce.outputs.formats import Output
+from mapreduce.outputs.results import ResultWork, results_of
+from mapreduce.packing import Functions, pack
+from mapreduce.partition import Partitioner, hash_partition
+from mapreduce.phases import MapFunction, ReduceFunction
+from mapreduce.plan import Plan
+from mapreduce.ranges import range_partition
+from mapreduce.sequential import run_sequential
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.errors import InvalidArgumentError

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from mapreduce.combining import CombineFunction
 from mapreduce.errors import InvalidJobError
-from mapreduce.filesplit import FileSplit
+from mapreduce.inputs.filesplit import FileSplit
+from mapreduce.inputs.splits import GivenSplit, Split
+from mapreduce.inputs.textfiles import TextFiles
+from mapreduce.outputs.results import ResultWork
 from mapreduce.partition import Partitioner
 from mapreduce.phases import MapFunction, ReduceFunction, same_reduction
-from mapreduce.results import ResultWork
-from mapreduce.splits import GivenSplit, Split
-from mapreduce.textfiles import TextFiles
 from mapreduce.work import MapWork, ReduceWork
 from tuplespace.pickles import dump
 from workers.modules import collect_modules, is_installed

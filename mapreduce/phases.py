@@ -19,11 +19,11 @@ from mapreduce.columns import Columns
 from mapreduce.combining import CombineFunction, combined
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
-from mapreduce.filesplit import OpenAt
+from mapreduce.inputs.filesplit import OpenAt
+from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.pairs import Pair, as_pairs, pairs_of_columns
 from mapreduce.partition import Partitioner
 from mapreduce.reductions import Reduction
-from mapreduce.splits import PlannedSplit
 
 MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
 ReduceFunction = Callable[[Iterable[Pair]], Any]

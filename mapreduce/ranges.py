@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any, Final
 
 from mapreduce.errors import InvalidJobError, PartitionError, shorten
+from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.pairs import as_pairs
-from mapreduce.splits import PlannedSplit
 
 #: How many keys are kept: enough for parts of about equal size, even if R is some hundreds.
 SAMPLE_KEYS: Final = 10_000

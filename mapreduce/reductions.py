@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mapreduce.allowance import UNLIMITED, allowance
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.pairs import Block, Pair, blocks_of, failure_in, group_block
-from mapreduce.partials import reduce_within
+from mapreduce.spilling.allowance import UNLIMITED, allowance
+from mapreduce.spilling.partials import reduce_within
 
 Partials = dict[Any, Any]
 """What is known so far of each key: the sum of some of its values, say."""

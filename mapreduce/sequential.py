@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from mapreduce.combining import CombineFunction
+from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import (
     MapFunction,
@@ -20,7 +21,6 @@ from mapreduce.phases import (
     run_reduce,
     same_reduction,
 )
-from mapreduce.splits import PlannedSplit
 
 
 def run_sequential(

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from mapreduce.allowance import Allowance, allowed
 from mapreduce.combining import CombineFunction
+from mapreduce.inputs.splits import PlannedSplit
+from mapreduce.outputs.results import ResultWork
 from mapreduce.partition import Partitioner
 from mapreduce.phases import (
     MapFunction,
@@ -17,9 +18,8 @@ from mapreduce.phases import (
     run_map,
     run_reduce,
 )
-from mapreduce.results import ResultWork
 from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
-from mapreduce.splits import PlannedSplit
+from mapreduce.spilling.allowance import Allowance, allowed
 from workers.task import Task
 from workers.workplace import Workplace
 

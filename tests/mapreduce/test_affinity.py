@@ -13,8 +13,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from mapreduce import InvalidJobError, MapReduceJob, Split, collect, driver, stream
+from mapreduce import InvalidJobError, MapReduceJob, Split, collect, driver
 from mapreduce.aims import GRACE_SECONDS, Aims
+from mapreduce.inputs import stream
 from tuplespace import RemoteSpace, connect
 from workers.task import Parcel, Task
 
@@ -145,12 +146,20 @@ def test_aimed_tasks_run_at_their_host_or_worker(
     jobs = space.notify("write", ("job", None, dict))
 
     assert ran_at(job.run(space), hosts) == expected
-    assert jobs.next(timeout=5).tuple[2] == {"maps": 20, "reduces": 8, "affinity": True}
+    assert jobs.next(timeout=5).tuple[2] == {
+        "maps": 20,
+        "reduces": stream.STREAM_REDUCE_TASKS,
+        "affinity": True,
+    }
     # And as a stream, whose splits are not known in advance.
     monkeypatch.setattr(stream, "HEAD_RECORDS", 3)
     job.data = iter(job.data)
     assert ran_at(job.run(space), hosts) == expected
-    assert jobs.next(timeout=5).tuple[2] == {"maps": 0, "reduces": 8, "affinity": True}
+    assert jobs.next(timeout=5).tuple[2] == {
+        "maps": 0,
+        "reduces": stream.STREAM_REDUCE_TASKS,
+        "affinity": True,
+    }
     jobs.cancel()
 
 

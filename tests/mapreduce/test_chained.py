@@ -28,7 +28,7 @@ from mapreduce import (
     each,
     sum_values,
 )
-from mapreduce.splits import plan_splits
+from mapreduce.inputs.splits import plan_splits
 from tuplespace import RemoteSpace, connect
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -37,7 +37,7 @@ from mapreduce import (
     each,
     sum_values,
 )
-from mapreduce.committing import FileResults
+from mapreduce.outputs.committing import FileResults
 from tuplespace import RemoteSpace, connect
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -24,8 +24,8 @@ from mapreduce import (
     each,
     range_partition,
 )
+from mapreduce.inputs.splits import plan_splits
 from mapreduce.ranges import SAMPLE_KEYS
-from mapreduce.splits import plan_splits
 from tuplespace import RemoteSpace, connect
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

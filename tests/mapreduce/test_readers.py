@@ -35,11 +35,10 @@ from mapreduce import (
     each,
     fixed_length,
     json_lines,
-    readers,
-    textlines,
     whole_file,
 )
-from mapreduce.filerange import FileRange, LocalFile
+from mapreduce.inputs import readers, textlines
+from mapreduce.inputs.filerange import FileRange, LocalFile
 
 any_file = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

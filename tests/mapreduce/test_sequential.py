@@ -13,9 +13,9 @@ from mapreduce.grouping import (
     sum_values,
     top,
 )
+from mapreduce.inputs.splits import Split, TextFiles, plan_splits
 from mapreduce.partition import stable_hash
 from mapreduce.sequential import run_sequential
-from mapreduce.splits import Split, TextFiles, plan_splits
 
 LINES = ["the cat the dog", "", "a cat", "the end", "dog", "a a a"] * 5
 words = each(lambda line: [(word, len(line)) for word in line.split()])

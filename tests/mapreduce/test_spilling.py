@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapreduce.allowance import Allowance, allowed
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, UnstableKeyError
 from mapreduce.grouping import (
     by_key,
@@ -19,8 +18,9 @@ from mapreduce.grouping import (
     top,
 )
 from mapreduce.pairs import PairBlocks
-from mapreduce.runs import FAN_IN, Runs, in_order
-from mapreduce.sizes import Meter, size_of
+from mapreduce.spilling.allowance import Allowance, allowed
+from mapreduce.spilling.runs import FAN_IN, Runs, in_order
+from mapreduce.spilling.sizes import Meter, size_of
 
 REDUCTIONS = [sum_values, count_values, min_value, max_value, collect, top, top(2)]
 
@@ -320,7 +320,7 @@ def test_a_few_huge_values_are_cut_apart_and_come_whole(within):
 
 GROUP_200_MB = """
 import resource, sys
-from mapreduce.allowance import Allowance, allowed
+from mapreduce.spilling.allowance import Allowance, allowed
 from mapreduce.grouping import by_key, collect
 from pathlib import Path
 

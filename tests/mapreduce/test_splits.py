@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mapreduce import textlines
 from mapreduce.errors import InputError, InvalidJobError
-from mapreduce.filerange import FileRange, LocalFile
-from mapreduce.splits import Split, TextFiles, default_reduce_tasks, plan_splits
-from mapreduce.textlines import Lines
+from mapreduce.inputs import textlines
+from mapreduce.inputs.filerange import FileRange, LocalFile
+from mapreduce.inputs.splits import Split, TextFiles, default_reduce_tasks, plan_splits
+from mapreduce.inputs.textlines import Lines
 
 
 def reference(content, encoding="utf-8", errors="strict"):

@@ -28,13 +28,13 @@ from mapreduce import (
     driver,
     each,
     feeder,
-    stream,
     sum_values,
 )
+from mapreduce.inputs import stream
+from mapreduce.inputs.splits import plan_splits
+from mapreduce.inputs.stream import STREAM_REDUCE_TASKS, Piece, cut, deal, read_head
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.shuffle import output_of
-from mapreduce.splits import plan_splits
-from mapreduce.stream import STREAM_REDUCE_TASKS, Piece, cut, deal, read_head
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
 from workers.blocks import Frame, Location

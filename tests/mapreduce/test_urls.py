@@ -25,9 +25,9 @@ from mapreduce import (
     collect,
     fixed_length,
     json_lines,
-    urls,
     whole_file,
 )
+from mapreduce.inputs import urls
 
 LINES = [f"line {number} of the file" for number in range(5000)]
 CONTENT = "".join(f"{line}\n" for line in LINES).encode()

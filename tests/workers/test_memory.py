@@ -15,9 +15,9 @@ import cloudpickle
 import pytest
 
 from mapreduce import JobFailedError, MapReduceJob, Split
-from mapreduce.allowance import UNLIMITED, allowance
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.errors import InvalidJobError
+from mapreduce.spilling.allowance import UNLIMITED, allowance
 from tuplespace import RemoteSpace, connect
 from tuplespace.errors import InvalidArgumentError
 from tuplespace.resources import memory_allowed

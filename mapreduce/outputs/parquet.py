@@ -10,7 +10,7 @@ from itertools import islice
 from typing import IO, Any, Final
 
 from mapreduce.errors import InvalidJobError, OutputError, shorten
-from mapreduce.outputs import Output
+from mapreduce.outputs.formats import Output
 
 _BATCH: Final = 50_000
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from mapreduce.compression import UNREADABLE, is_compressed, open_plain
 from mapreduce.errors import InputError
+from mapreduce.inputs.compressed import UNREADABLE, is_compressed, open_plain
 from workers.files import OpenElsewhere
 
 #: What a file counts for whose size nobody knows.

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from mapreduce.chained import BlockResults, KeepBlocks
-from mapreduce.committing import FileResults
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import JobFailedError
-from mapreduce.outputs import as_output
-from mapreduce.ownership import finalize_here
+from mapreduce.outputs.chained import BlockResults, KeepBlocks
+from mapreduce.outputs.committing import FileResults
+from mapreduce.outputs.formats import as_output
+from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import load, load_from
 from workers.blocks import occupy, remove_deserted, work_folder
 from workers.parcels import open_frames

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from mapreduce.errors import InputError, shorten
-from mapreduce.filerange import FileRange
-from mapreduce.readers import Reader
+from mapreduce.inputs.filerange import FileRange
+from mapreduce.inputs.readers import Reader
 
 _READ_BYTES = 128 << 10  # the lines of a block stay in the cache until they are used
 

@@ -12,9 +12,9 @@ from functools import lru_cache
 from struct import Struct
 from typing import IO, Any, Final
 
-from mapreduce.compression import is_compressed
 from mapreduce.errors import InputError, InvalidJobError, MapReduceError, shorten
-from mapreduce.filerange import FileRange, InputFile
+from mapreduce.inputs.compressed import is_compressed
+from mapreduce.inputs.filerange import FileRange, InputFile
 from workers.errors import summary
 
 _READ_BYTES = 128 << 10  # the records of a block stay in the cache until they are used

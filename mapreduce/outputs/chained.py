@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InputError, InvalidJobError
-from mapreduce.outputs import items_of
-from mapreduce.ownership import finalize_here
-from mapreduce.sources import SplitSource
-from mapreduce.splits import Split
+from mapreduce.inputs.sources import SplitSource
+from mapreduce.inputs.splits import Split
+from mapreduce.outputs.formats import items_of
+from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import dump_data, load
 from workers.blocks import FRAME_BYTES, Frame, Location
 from workers.errors import BlockLostError

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
-from mapreduce.filesplit import OpenAt
-from mapreduce.sources import SplitSource
-from mapreduce.textfiles import TextFiles
+from mapreduce.inputs.filesplit import OpenAt
+from mapreduce.inputs.sources import SplitSource
+from mapreduce.inputs.textfiles import TextFiles
 from workers.workplace import Workplace
 
 __all__ = [

@@ -37,9 +37,9 @@ from typing import IO, Any, Final, NamedTuple
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobFailedError, OutputError
-from mapreduce.folders import Folder, folder_at
-from mapreduce.outputs import Output, items_of
-from mapreduce.ownership import finalize_here
+from mapreduce.outputs.folders import Folder, folder_at
+from mapreduce.outputs.formats import Output, items_of
+from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import load
 from workers.errors import BlockLostError
 from workers.task import Parcel, Task

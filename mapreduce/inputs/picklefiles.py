@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mapreduce.errors import InputError, InvalidJobError
-from mapreduce.filesplit import OpenAt
-from mapreduce.sources import SplitSource
+from mapreduce.inputs.filesplit import OpenAt
+from mapreduce.inputs.sources import SplitSource
 from tuplespace.pickles import load_all
 from workers.workplace import Workplace
 

@@ -17,12 +17,12 @@ from itertools import chain, count, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from mapreduce.allowance import UNLIMITED, Allowance
 from mapreduce.errors import InvalidPairsError, RecordFailedError, UnstableKeyError
 from mapreduce.pairs import Pair, blocks_of, group_block
 from mapreduce.partition import stable_hash
-from mapreduce.runs import FAN_IN, Record, Runs, Shelf
-from mapreduce.sizes import PLACE_BYTES, Meter
+from mapreduce.spilling.allowance import UNLIMITED, Allowance
+from mapreduce.spilling.runs import FAN_IN, Record, Runs, Shelf
+from mapreduce.spilling.sizes import PLACE_BYTES, Meter
 
 _Groups = dict[Any, list[Any]]
 Group = tuple[int, Any, Iterator[Any]]

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import IO, Any
 
 from mapreduce.errors import InputError, InvalidJobError, shorten
-from mapreduce.filerange import FileRange, InputFile, local_files
-from mapreduce.filesplit import FileSplit
-from mapreduce.readers import Called, Reader, fixed_length
-from mapreduce.sources import SplitSource
-from mapreduce.textlines import Lines
-from mapreduce.urls import is_url, local_path, url_files
+from mapreduce.inputs.filerange import FileRange, InputFile, local_files
+from mapreduce.inputs.filesplit import FileSplit
+from mapreduce.inputs.readers import Called, Reader, fixed_length
+from mapreduce.inputs.sources import SplitSource
+from mapreduce.inputs.textlines import Lines
+from mapreduce.inputs.urls import is_url, local_path, url_files
 
 _SPLIT_BYTES = 8 << 20
 _SMALL_SPLIT_BYTES = 256 << 10

@@ -12,10 +12,10 @@ from itertools import chain, count, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from mapreduce.allowance import Allowance
 from mapreduce.pairs import Block, Pair, blocks_of, group_block
-from mapreduce.runs import Record, Runs, in_order
-from mapreduce.sizes import KEY_BYTES, PLACE_BYTES, Meter
+from mapreduce.spilling.allowance import Allowance
+from mapreduce.spilling.runs import Record, Runs, in_order
+from mapreduce.spilling.sizes import KEY_BYTES, PLACE_BYTES, Meter
 
 if TYPE_CHECKING:  # the reductions call this module
     from mapreduce.reductions import Reduction

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import IO, Any, ClassVar, Final
 
 from mapreduce.errors import InvalidJobError, OutputError, shorten
-from mapreduce.picklefiles import PickleFiles
-from mapreduce.sources import SplitSource
+from mapreduce.inputs.picklefiles import PickleFiles
+from mapreduce.inputs.sources import SplitSource
 from tuplespace.pickles import dump_plain
 
 _BATCH: Final = 1000

@@ -8,8 +8,8 @@ from functools import partial
 from itertools import chain
 from typing import IO, Any
 
-from mapreduce.filerange import FileRange, LocalFile
-from mapreduce.readers import Reader
+from mapreduce.inputs.filerange import FileRange, LocalFile
+from mapreduce.inputs.readers import Reader
 from workers.workplace import Workplace
 
 #: (block server, path, size, mtime_ns) -> the file on the block server's host

@@ -17,8 +17,8 @@ from os import SEEK_END
 from pathlib import Path
 from typing import Any, Final
 
-from mapreduce.allowance import Allowance
-from mapreduce.sizes import PLACE_BYTES, size_of
+from mapreduce.spilling.allowance import Allowance
+from mapreduce.spilling.sizes import PLACE_BYTES, size_of
 from tuplespace.pickles import dump_data, load
 
 Record = tuple[Any, ...]

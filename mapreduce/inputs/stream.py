@@ -20,8 +20,8 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidJobError, shorten
-from mapreduce.sources import SplitSource
-from mapreduce.splits import (
+from mapreduce.inputs.sources import SplitSource
+from mapreduce.inputs.splits import (
     FALLBACK_SECONDS,
     MIXED,
     GivenSplit,
