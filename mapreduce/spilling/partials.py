@@ -10,21 +10,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mapreduce.pairs import Block, Pair, blocks_of, group_block
 from mapreduce.spilling.allowance import Allowance
 from mapreduce.spilling.runs import Record, Runs, in_order
 from mapreduce.spilling.sizes import KEY_BYTES, PLACE_BYTES, Meter
 
-if TYPE_CHECKING:  # the reductions call this module
-    from mapreduce.reductions import Reduction
-
 _Fold = Callable[[dict[Any, Any], Block], None]
 
 
+class Folding(Protocol):
+    """What is needed of a `reductions.Reduction`; see there."""
+
+    keeps_values: bool
+
+    def fold_block(self, partials: dict[Any, Any], block: Block) -> None:
+        """Add a block of pairs."""
+
+    def fold_partials_block(self, partials: dict[Any, Any], block: Block) -> None:
+        """Add a block of pairs of a key and a partial."""
+
+    def trim(self, partials: dict[Any, Any]) -> None:
+        """Make the partials small."""
+
+    def finish(self, partials: dict[Any, Any]) -> Iterable[Pair]:
+        """Return the results."""
+
+    def is_exact(self, values: Iterable[Any]) -> bool:
+        """Say whether folding these in parts gives what one fold gives."""
+
+
 def reduce_within(
-    given: Allowance, reduction: Reduction, pairs: Iterable[Pair], *, merging: bool
+    given: Allowance, reduction: Folding, pairs: Iterable[Pair], *, merging: bool
 ) -> Iterator[Pair]:
     """Yield the results of a reduction that may hold so much in memory.
 
@@ -64,9 +82,7 @@ class _Filling:
         held: For each key its partial, or all its values. raw: Whether it is all values.
     """
 
-    def __init__(
-        self, given: Allowance, reduction: Reduction, fold: _Fold, *, merging: bool
-    ) -> None:
+    def __init__(self, given: Allowance, reduction: Folding, fold: _Fold, *, merging: bool) -> None:
         self.held: dict[Any, Any] = {}
         self.raw = False
         self._reduction = reduction
@@ -119,7 +135,7 @@ class _Filling:
         return self._meter.held > self._limit * 7 // 8
 
 
-def _merged(runs: Runs, reduction: Reduction, fold: _Fold) -> Iterator[Record]:
+def _merged(runs: Runs, reduction: Folding, fold: _Fold) -> Iterator[Record]:
     """Yield (position of the key's first pair, key, result), by hash."""
     partials: dict[Any, Any] = {}
     firsts: dict[Any, Record] = {}
@@ -143,7 +159,7 @@ def _merged(runs: Runs, reduction: Reduction, fold: _Fold) -> Iterator[Record]:
 
 
 def _finished(
-    partials: dict[Any, Any], firsts: dict[Any, Record], reduction: Reduction
+    partials: dict[Any, Any], firsts: dict[Any, Record], reduction: Folding
 ) -> Iterator[Record]:
     for key, result in reduction.finish(partials):
         yield firsts[key][1], key, result

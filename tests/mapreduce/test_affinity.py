@@ -148,7 +148,7 @@ def test_aimed_tasks_run_at_their_host_or_worker(
     assert ran_at(job.run(space), hosts) == expected
     assert jobs.next(timeout=5).tuple[2] == {
         "maps": 20,
-        "reduces": stream.STREAM_REDUCE_TASKS,
+        "reduces": 8,
         "affinity": True,
     }
     # And as a stream, whose splits are not known in advance.
