@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.5
 #: When a job that no worker serves says so.
-_NOTICE_SECONDS: Final = 3.0
+_NOTICE_SECONDS: Final = 2.0
 _CANCEL_SECONDS: Final = 8.0
 
 
@@ -70,6 +70,13 @@ class JobRun:
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
         self._description = planned.description
+
+    def __repr__(self) -> str:
+        done = self.progress()
+        return (
+            f"<JobRun {self.id}: {done.map_done}/{done.map_total} maps, "
+            f"{done.reduce_done}/{done.reduce_total} reduces done>"
+        )
 
     # -- for the user
 
@@ -265,13 +272,19 @@ class JobRun:
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
         if self._plan.failure is not None:
-            raise _job_failed(self._plan.failure)
+            raise _job_failed(self._plan.failure, self._worked_on(self._plan.failure))
         if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
             try:
                 self._results.keep(outcome.number, _parcel(outcome), engine)
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
         return orders
+
+    def _worked_on(self, outcome: Outcome) -> str:
+        """Say what the task of an outcome was about."""
+        if outcome.phase == MAP:
+            return self._splits[outcome.number].describe()
+        return f"partition {outcome.number}"
 
     def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""
@@ -288,11 +301,12 @@ def _parcel(outcome: Outcome) -> Parcel:
     return outcome.value
 
 
-def _job_failed(outcome: Outcome) -> JobFailedError:
+def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:
+    """Return the error of a job that an outcome has ended; `what` its task worked on."""
     details = outcome.details
     return JobFailedError(
         f"{outcome.phase} {outcome.number} failed on {outcome.worker}: "
         f"{details.get('message', outcome.status)}",
-        details.get("traceback", ""), details.get("record"), details.get("where"),
+        details.get("traceback", ""), details.get("record"), details.get("where") or what,
         outcome.phase, outcome.number,
     )  # fmt: skip

@@ -75,9 +75,16 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
             try:
                 returned = function(record)
                 if type(returned) is list:
+                    if returned and type(returned[0]) is str:
+                        raise _words(returned[0])
                     block += returned
                 else:
-                    pairs = iter(as_pairs(returned, self.function))
+                    pairs: Iterator[Any] = iter(as_pairs(returned, self.function))
+                    if (first := next(pairs, None)) is None:
+                        continue
+                    if type(first) is str:
+                        raise _words(first)
+                    block.append(first)
                     # A generator may yield more pairs than fit into memory.
                     while len(some := list(islice(pairs, _BLOCK))) == _BLOCK:
                         yield block + some
@@ -187,6 +194,14 @@ class by_key:  # noqa: N801 - reads as the words it is
     def is_plain(self) -> bool:
         """Whether neither keys nor values are to be sorted."""
         return not (self.sort or self.sort_values)
+
+
+def _words(item: str) -> InvalidPairsError:
+    # A text of two letters could be taken for a pair: surely nobody means that.
+    return InvalidPairsError(
+        f"expected (key, value) pairs, got {shorten(item)} among them: for one pair return "
+        "[(key, value)], for each word of a text [(word, 1) for word in ...]"
+    )
 
 
 def _callable(function: Any, wrapper: str) -> Any:

@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from mapreduce.checks import check_attribute, check_function
 from mapreduce.combining import CombineFunction
 from mapreduce.driver import JobRun
 from mapreduce.engine.embedded import EmbeddedEngine
@@ -17,6 +18,7 @@ from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
 from mapreduce.feeder import Planned
+from mapreduce.grouping import by_key
 from mapreduce.inputs.splits import (
     PlannedSplit,
     RecordSplit,
@@ -40,6 +42,10 @@ from tuplespace.connect import connect
 from tuplespace.errors import InvalidArgumentError
 from workers.sizes import parse_size
 
+_ATTRIBUTES = [
+    "data", "map", "reduce", "combine", "partition", "map_tasks", "reduce_tasks", "retries",
+    "memory", "modules", "output",
+]  # fmt: skip
 _LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority")
 
 
@@ -103,6 +109,10 @@ class MapReduceJob:
         self.modules = modules
         self.output = output
         self._read_before = Data()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, _ATTRIBUTES)
+        super().__setattr__(name, value)
 
     def run(self, space: RemoteSpace | str | Engine | None = None) -> list[Any]:
         """Run the job and return the list of R reduce results; blocks until it has ended.
@@ -225,11 +235,9 @@ class MapReduceJob:
         if self.map is None or self.reduce is None:
             missing = "map" if self.map is None else "reduce"
             raise InvalidJobError(f"the job has no {missing} function; set job.{missing}")
-        for name in ("map", "reduce", "partition"):
-            if not callable(getattr(self, name)):
-                raise InvalidJobError(f"job.{name} is no function: {getattr(self, name)!r}")
-        if self.combine is not None and not callable(self.combine):
-            raise InvalidJobError(f"job.combine is no function: {self.combine!r}")
+        for name in ("map", "combine", "reduce", "partition"):
+            if name != "combine" or self.combine is not None:
+                check_function(name, getattr(self, name))
         if type(self.retries) is not int or self.retries < 0:
             raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
         if isinstance(self.modules, (str, ModuleType)):
@@ -238,9 +246,22 @@ class MapReduceJob:
             memory = sys.maxsize if self.memory is None else parse_size(self.memory)
         except InvalidArgumentError as error:
             raise InvalidJobError(f"job.memory: {error}") from None
+        partition = self.partition
+        if partition is hash_partition and isinstance(self.reduce, by_key) and self.reduce.group:
+            partition = _ByGroup(self.reduce.group)  # or a group would be in several partitions
         return Functions(
-            self.map, self.combine, self.partition, self.reduce, memory, tuple(self.modules)
+            self.map, self.combine, partition, self.reduce, memory, tuple(self.modules)
         )
+
+
+class _ByGroup:
+    """Deals keys by what `by_key` groups them by."""
+
+    def __init__(self, group: Callable[[Any], Any]) -> None:
+        self._group = group
+
+    def __call__(self, key: Any, R: int) -> int:  # noqa: N803
+        return hash_partition(self._group(key), R)
 
 
 def _needs_sample(partition: Partitioner) -> bool:

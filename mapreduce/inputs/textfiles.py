@@ -21,6 +21,9 @@ _SPLIT_BYTES = 8 << 20
 _SMALL_SPLIT_BYTES = 256 << 10
 _FEW_SPLITS = 8
 _MANY_SPLITS = 1000
+#: Of files that are not cut, each may be a map task of its own, up to so many: what is done with a
+#: file says more about the time it takes than its size.
+_WHOLE_FILES = 16
 
 ReadRecords = Callable[[IO[bytes]], Iterable[Any]]
 
@@ -111,7 +114,9 @@ class TextFiles(SplitSource):
         weights = [_weight(file, self.reader) for file in files]
         total = sum(weights)
         if map_tasks is None:
-            parts = [part for part in _cut(files, weights, _default_map_tasks(total)) if part]
+            whole = sum(file.end is None for file in files)
+            parts = _cut(files, weights, max(_default_map_tasks(total), min(_WHOLE_FILES, whole)))
+            parts = [part for part in parts if part]
         else:
             parts = _cut(files, weights, map_tasks)
         return [FileSplit(tuple(part), self.reader) for part in parts]
