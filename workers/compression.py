@@ -41,9 +41,18 @@ def _codecs() -> dict[str, _Codec]:
     else:
         found["zstd"] = _Codec(
             lambda data: zstandard.ZstdCompressor(level=1).compress(data),
-            lambda data, size: zstandard.ZstdDecompressor().decompress(data, max_output_size=size),
+            _unpack_zstd,
         )
     return found
+
+
+def _unpack_zstd(data: bytes, size: int) -> bytes:
+    import zstandard
+
+    # Before it is unpacked: max_output_size is not heeded where the header names a size.
+    if zstandard.frame_content_size(data) > size:
+        raise ValueError("it says to be larger")
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
 
 
 def known() -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import os
+import resource
 import threading
 
 import pytest
@@ -142,6 +143,15 @@ def test_blocks_are_compressed_between_hosts_as_both_know(hosts, reader, monkeyp
 def test_who_knows_no_codec_gets_plain_bytes(hosts, reader, monkeypatch):
     assert compression.compress(b"x" * 9999, ()) == ("", b"x" * 9999)
     assert compression.compress(b"x" * 9999, ("snappy",)) == ("", b"x" * 9999)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_a_bomb_is_refused_before_it_is_unpacked(codec):
+    bomb = compression.compress(bytes(300_000_000), (codec,))[1]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="damaged"):
+        compression.decompress(codec, bomb, 1000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 50_000
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
