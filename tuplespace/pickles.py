@@ -77,12 +77,22 @@ def load_from(file: IO[bytes]) -> Any:
 
 
 def load_all(file: IO[bytes]) -> Iterator[Any]:
-    """Yield the objects in a file that its owner trusts, one pickle after the other."""
+    """Yield the objects in a file that its owner trusts, one pickle after the other.
+
+    Args:
+        file: It can tell where it is.
+
+    Raises:
+        EOFError: The file ends in the middle of a pickle. Exception: As `load`.
+    """
     while True:
+        start = file.tell()
         try:
             value = pickle.load(file)
-        except EOFError:
-            return
+        except EOFError as error:
+            if file.tell() == start:
+                return
+            raise EOFError("it ends in the middle of a pickle, so it was cut short") from error
         yield value
 
 

@@ -24,7 +24,8 @@ class PickleFiles(SplitSource):
     written, in a place that nobody else can write to.
 
     Args:
-        paths: A directory (its ``*.pickle``), a path or pattern, or several of them.
+        paths: A directory (its ``*.pickle``, whether there is a ``_SUCCESS`` or not), a path or
+            pattern, or several of them.
     """
 
     def __init__(self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
