@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from mapreduce.engine.interface import Engine
 from mapreduce.errors import InputError, InvalidJobError
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
+from mapreduce.outputs.batches import Batches
 from mapreduce.outputs.formats import items_of
 from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import dump_data, load
@@ -26,7 +27,7 @@ from workers.errors import BlockLostError
 from workers.task import Parcel, Task
 from workers.workplace import Workplace
 
-_FIRST_FRAME_ITEMS: Final = 10_000
+_FRAME_ITEMS: Final = 1 << 20
 #: How long a partition waits for a worker of the host that has it.
 _WAIT_SECONDS: Final = 3.0
 
@@ -64,15 +65,15 @@ class BlockWork(NamedTuple):
 
     def __call__(self, result: Any, workplace: Workplace, task: Task) -> KeptPartition:
         """Write a partition's items; a generator's as they come."""
-        items = iter(items_of(result))
+        batches = Batches(items_of(result), _FRAME_ITEMS, FRAME_BYTES)
         frames: list[Frame] = []
-        many, count = _FIRST_FRAME_ITEMS, 0
+        count = 0
         with workplace.block_file(self.job, f"reduce-{task.number}") as file:
-            while some := list(islice(items, many)):
-                data = dump_data(some)
+            for batch in batches:
+                data = dump_data(batch)
                 frames.append(file.write(data))
-                count += len(some)
-                many = max(1, min(FRAME_BYTES * len(some) // len(data), 4 * many))
+                count += len(batch)
+                batches.came_to(len(data))
         return KeptPartition(workplace.location(file.path), tuple(frames), count)
 
 

@@ -38,7 +38,7 @@ from typing import IO, Any, Final, NamedTuple
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobFailedError, OutputError
 from mapreduce.outputs.folders import Folder, folder_at
-from mapreduce.outputs.formats import Output, items_of
+from mapreduce.outputs.formats import SUCCESS, Output, items_of
 from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import load
 from workers.errors import BlockLostError
@@ -46,7 +46,6 @@ from workers.task import Parcel, Task
 from workers.workplace import Workplace
 
 ASIDE: Final = ".tuplemill-"
-SUCCESS: Final = "_SUCCESS"
 _OWNER: Final = "owner"
 #: What a disk says, and no user's function.
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})

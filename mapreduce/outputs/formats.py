@@ -10,16 +10,19 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, ClassVar, Final
 
-from mapreduce.errors import InvalidJobError, OutputError, shorten
+from mapreduce.errors import InputError, InvalidJobError, OutputError, shorten
 from mapreduce.inputs.picklefiles import PickleFiles
 from mapreduce.inputs.sources import SplitSource
+from mapreduce.outputs.batches import Batches
 from tuplespace.pickles import dump_plain
 
-_BATCH: Final = 1000
+#: The file that says that all the others are there.
+SUCCESS: Final = "_SUCCESS"
+_BATCH: Final = 2048
 _COMPRESSIONS: Final = {None: "", "gz": ".gz"}
 
 
@@ -27,7 +30,8 @@ class Output:
     """Where a job's results are written, and how; use one of the classes below.
 
     Args:
-        directory: A folder that is absent or empty, or a URL that fsspec knows.
+        directory: A folder that is absent or empty, or a URL that fsspec knows (``s3://...``); it
+            gets a file for each partition.
 
     Attributes:
         suffix: Of the files' names.
@@ -37,7 +41,7 @@ class Output:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         path = str(os.fspath(directory))
-        if not path:
+        if not path or "\0" in path:
             raise InvalidJobError(f"an output directory is a path, not {shorten(directory)}")
         self.directory = path
 
@@ -60,15 +64,19 @@ class Output:
         raise NotImplementedError
 
     def settle(self, paths: list[str], open_file: Callable[[str, str], IO[bytes]]) -> None:
-        """Make the whole of the files consistent, in the driver, before they are published."""
+        """Make the whole of the files consistent, in the driver, before they are published.
+
+        Args:
+            paths: The files, in order. One may be replaced, in this list, by another that was
+                written beside it. open_file: Opens a path, as `open` does.
+
+        Raises:
+            OutputError: They cannot be made so. OSError: The disk is full, say.
+        """
 
 
 class _Lines(Output):
-    """One item a line.
-
-    Args:
-        directory: See `Output`. compress: None or "gz".
-    """
+    """One item a line."""
 
     plain_suffix: ClassVar[str]
 
@@ -89,11 +97,14 @@ class _Lines(Output):
             self._write_lines(packed, items)
 
     def _write_lines(self, file: Any, items: Iterable[Any]) -> None:
-        for batch in _batches(items):
+        batches = Batches(items, _BATCH)
+        for batch in batches:
             try:
-                file.write("".join([self.line(item) for item in batch]).encode())
+                data = "".join([self.line(item) for item in batch]).encode()
             except UnicodeEncodeError as error:
                 raise OutputError(f"an item is no text that UTF-8 can hold: {error}") from error
+            file.write(data)
+            batches.came_to(len(data))
 
     def line(self, item: Any) -> str:
         """Return the line of one item, with its end."""
@@ -104,6 +115,11 @@ class TextOutput(_Lines):
     r"""Text in UTF-8: ``key<TAB>value`` for a pair, ``str(item)`` for anything else, one a line.
 
     A str is written as it is: if it has newlines, it becomes several lines.
+
+    Args:
+        directory: A folder that is absent or empty, or a URL that fsspec knows (``s3://...``); it
+            gets a file for each partition.
+        compress: None for plain ``.txt``; "gz" for ``.txt.gz``, packed by gzip.
     """
 
     plain_suffix = ".txt"
@@ -116,7 +132,13 @@ class TextOutput(_Lines):
 
 
 class JsonLinesOutput(_Lines):
-    """``json.dumps(item)``, one a line; a pair is a list of two."""
+    """``json.dumps(item)``, one a line; a pair is a list of two.
+
+    Args:
+        directory: A folder that is absent or empty, or a URL that fsspec knows (``s3://...``); it
+            gets a file for each partition.
+        compress: None for plain ``.jsonl``; "gz" for ``.jsonl.gz``, packed by gzip.
+    """
 
     plain_suffix = ".jsonl"
 
@@ -132,32 +154,52 @@ class PickleOutput(Output, SplitSource):
     """Pickles of lists of items, one after the other; `PickleFiles` reads them back.
 
     Equal items give equal bytes, unless their types travel by value (classes of the script itself)
-    or they contain themselves. To read one without it, call `pickle.load` until it raises EOFError. As ``data`` of a job,
-    ``PickleOutput(directory)`` is what an earlier job has written there.
+    or they contain themselves. To read a file without `PickleFiles`, call `pickle.load` until it
+    raises EOFError at the file's end.
+
+    As ``data`` of a job, ``PickleOutput(directory)`` is what an earlier job has written there: it
+    must have ended well, so the directory must have its ``_SUCCESS``. `PickleFiles` asks for none.
+
+    Args:
+        directory: A folder that is absent or empty, or a URL that fsspec knows (``s3://...``); it
+            gets a file for each partition.
     """
 
     suffix = ".pickle"
 
     def write_items(self, file: IO[bytes], items: Iterable[Any]) -> None:
         """Write one partition."""
-        for batch in _batches(items):
+        batches = Batches(items, _BATCH)
+        for batch in batches:
             try:
-                file.write(dump_plain(batch))
-            except OSError:
-                raise
+                data = dump_plain(batch)
             except Exception as error:
                 raise OutputError(f"an item cannot be pickled: {error}") from error
+            file.write(data)
+            batches.came_to(len(data))
 
     def plan(self, map_tasks: int | None = None) -> Sequence[Any]:
-        """Return the splits of what has been written there; see `PickleFiles`."""
-        return PickleFiles(self.directory).plan(map_tasks)
+        """Return the splits of what has been written there; see `PickleFiles`.
+
+        Raises:
+            InputError: There is nothing, or no ``_SUCCESS``.
+        """
+        splits = PickleFiles(self.directory).plan(map_tasks)
+        if not Path(self.directory, SUCCESS).exists():
+            raise InputError(
+                f"there is no {SUCCESS} in {self.directory}, so the job that wrote it did not end "
+                "well: run it again, or give PickleFiles(...), which asks for none"
+            )
+        return splits
 
 
 class BytesOutput(Output):
     """Bytes, with nothing between them: records of a fixed length, or that carry their own.
 
     Args:
-        directory: See `Output`. suffix: Of the files' names.
+        directory: A folder that is absent or empty, or a URL that fsspec knows (``s3://...``); it
+            gets a file for each partition.
+        suffix: How the files' names end.
     """
 
     def __init__(self, directory: str | os.PathLike[str], suffix: str = ".bin") -> None:
@@ -168,13 +210,15 @@ class BytesOutput(Output):
 
     def write_items(self, file: IO[bytes], items: Iterable[Any]) -> None:
         """Write one partition."""
-        for batch in _batches(items):
+        batches = Batches(items, _BATCH)
+        for batch in batches:
             try:
                 data = b"".join(batch)
             except TypeError as error:
                 wrong = next(item for item in batch if not isinstance(item, (bytes, bytearray)))
                 raise OutputError(f"BytesOutput writes bytes, not {shorten(wrong)}") from error
             file.write(data)
+            batches.came_to(len(data))
 
 
 def as_output(output: Any) -> Output | None:
@@ -208,9 +252,3 @@ def items_of(result: Any) -> Iterable[Any]:
     if isinstance(result, Iterable) and not isinstance(result, (str, bytes, bytearray)):
         return result
     return [result]
-
-
-def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    left = iter(items)
-    while batch := list(islice(left, _BATCH)):
-        yield batch

@@ -272,6 +272,28 @@ def test_files_that_are_no_pickles_are_named(tmp_path: Path) -> None:
         list(split.records())
 
 
+def test_a_pickle_file_that_was_cut_short_is_no_shorter_file(tmp_path: Path) -> None:
+    output = PickleOutput(tmp_path)
+    MapReduceJob(
+        [1], lambda records: [], lambda pairs: [b"y" * 70_000] * 40, reduce_tasks=1, output=output
+    ).run_sequential()
+    path = tmp_path / "part-00000.pickle"
+    whole = path.read_bytes()
+    for cut in (1, 2, 11, 12, 100, 70_000, 80_000, len(whole) - 70_000, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        [split] = plan_splits(output)
+        with pytest.raises(InputError, match=r"part-00000\.pickle cannot be unpickled here"):
+            list(split.records())
+
+
+def test_the_pickles_of_a_job_that_did_not_end_well_are_no_data(tmp_path: Path) -> None:
+    counts(PickleOutput(tmp_path)).run_sequential()
+    (tmp_path / "_SUCCESS").unlink()
+    with pytest.raises(InputError, match="no _SUCCESS in .* run it again, or give PickleFiles"):
+        turned(PickleOutput(tmp_path)).run_sequential()
+    assert len(plan_splits(PickleFiles(tmp_path))) == 4
+
+
 def test_pickles_that_only_the_driver_has_are_read_through_it(
     remote: RemoteSpace, key_file: Path, tmp_path: Path, expected: list[Any]
 ) -> None:

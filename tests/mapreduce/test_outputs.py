@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mapreduce import (
     JobCancelledError,
     JobFailedError,
     JsonLinesOutput,
+    KeepBlocks,
     MapReduceJob,
     OutputError,
     ParquetOutput,
@@ -38,7 +40,9 @@ from mapreduce import (
     sum_values,
 )
 from mapreduce.outputs.committing import FileResults
+from mapreduce.outputs.batches import Batches
 from tuplespace import RemoteSpace, connect
+from tuplespace.pickles import load_all
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -136,19 +140,63 @@ def test_pickles_are_lists_of_items(tmp_path: Path) -> None:
     knot.append(knot)  # it contains itself
     data = write(PickleOutput(tmp_path / "out"), [Point(1, 2, 3), knot, *range(1500)])
 
-    with (tmp_path / "file").open("wb+") as file:
-        file.write(data)
-        file.seek(0)
-        first, second = pickle.load(file), pickle.load(file)
+    with io.BytesIO(data) as file:
+        first, *more = load_all(file)
     assert first[0] == Point(1, 2, 3)
     assert first[1][0] is first[1]
-    assert first[2:] + second == list(range(1500))
+    assert [*first[2:], *chain.from_iterable(more)] == list(range(1500))
+    assert 1 < len(more) < 10
 
 
 def test_bytes_stand_with_nothing_between_them(tmp_path: Path) -> None:
     records = [bytes([n % 256]) * 10 for n in range(3000)]
     assert write(BytesOutput(tmp_path / "out", ".dat"), iter(records)) == b"".join(records)
     assert (tmp_path / "out" / "part-00000.dat").exists()
+
+
+def lengths(sizes: list[int]) -> list[int]:
+    """Return how many items of these sizes come in each batch."""
+    batches, found = Batches((bytes(size) for size in sizes), 1000, 1_000_000), []
+    for batch in batches:
+        found.append(len(batch))
+        batches.came_to(sum(map(len, batch)))
+    return found
+
+
+def test_batches_have_many_small_items_or_few_large_ones() -> None:
+    assert lengths([1] * 3000) == [8, 32, 128, 512, 1000, 1000, 320]
+    assert lengths([500_000] * 12) == [8, 2, 2]
+    assert lengths([10_000_000] * 10) == [8, 1, 1]
+    assert lengths([]) == []
+
+
+def test_small_items_do_not_make_a_batch_of_the_large_ones_after_them() -> None:
+    found = lengths([1] * 2000 + [500_000] * 500)
+    assert sum(found) == 2500
+    assert max(found[-10:]) == 2
+    assert max(found[7:]) <= 320 + 128  # 320 small ones were left
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "make", [PickleOutput, BytesOutput, TextOutput, JsonLinesOutput, ParquetOutput, None]
+)
+def test_a_worker_of_200_mb_writes_600_mb_of_large_items(
+    cluster: Any, tmp_path: Path, make: Any
+) -> None:
+    cluster.start_agent("--memory", "200MB", processes=1)
+    one: Any = b"x" if make in {PickleOutput, BytesOutput, None} else "x"
+
+    def many(pairs: Any) -> Any:
+        for _ in range(1200):
+            item = one * 500_000
+            yield (one, item) if make is ParquetOutput else item
+
+    job = MapReduceJob([1], each(lambda n: [(0, n)]), many, reduce_tasks=1)
+    job.output = KeepBlocks() if make is None else make(tmp_path / "out")
+    [result] = job.run(cluster.connect())
+    if make not in {None, ParquetOutput}:
+        assert Path(result).stat().st_size >= 600_000_000
 
 
 @pytest.mark.parametrize(
@@ -170,7 +218,7 @@ def test_an_item_that_cannot_be_written_is_named(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("output", [7, b"x", TextOutput])
+@pytest.mark.parametrize("output", [7, b"x", "", "a\0b", TextOutput])
 def test_an_output_that_is_none_is_refused(output: Any) -> None:
     with pytest.raises(InvalidJobError, match="directory"):
         word_count(output).run_sequential()
