@@ -134,15 +134,16 @@ class FileResults:
         self._output.check()
         directory = self._output.directory
         try:
-            self._refuse_unless_empty()
             aside = self._folder.path(self._aside)
             self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
-            self._folder.make(aside)
-            owner = self._folder.path(self._aside, _OWNER)
-            with self._folder.open(owner, "xb") as file:
-                file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
-            self._folder.hold(owner)
-            self._refuse_unless_empty()  # another may have come at the same moment
+            with self._folder.alone():
+                self._refuse_unless_empty()
+                self._folder.make(aside)
+                owner = self._folder.path(self._aside, _OWNER)
+                with self._folder.open(owner, "xb") as file:
+                    file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
+                self._folder.hold(owner)
+                self._refuse_unless_empty()  # a driver of another host may have come meanwhile
         except InvalidJobError:
             self.abandon()
             raise
@@ -221,7 +222,7 @@ class FileResults:
         """
         kept = [self._kept[number] for number in sorted(self._kept)]
         try:
-            self._output.settle(kept, self._folder.open)
+            self._output.settle(kept, self._folder.open)  # it may replace some
             names = [part_name(number) + self._output.suffix for number in range(len(kept))]
             for name, path in zip(names, kept, strict=True):
                 final = self._folder.path(name)

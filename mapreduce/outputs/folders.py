@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from mapreduce.errors import InvalidJobError
 
 _REMOVE_TRIES = 10
+_MAKE_TRIES = 100
 
 
 class Folder(Protocol):
@@ -30,6 +33,9 @@ class Folder(Protocol):
 
     def make(self, path: str) -> None:
         """Make a folder, and those above it."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Make the folder itself, and keep other drivers of this host from beginning in it."""
 
     def open(self, path: str, mode: str) -> IO[bytes]:
         """Open a file, to read ("rb") or as a new one ("xb")."""
@@ -98,6 +104,21 @@ class LocalFolder:
             else:
                 self._made.append(above)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """See `Folder.alone`; where a network file system locks no folders, it keeps nobody out."""
+        for _ in range(_MAKE_TRIES):
+            with ExitStack() as stack:
+                try:
+                    self.make(self.root)
+                    still_there = stack.enter_context(_locked(self.root, wait=True))
+                except FileNotFoundError:  # a driver that has failed deletes what it has made
+                    continue
+                if still_there:
+                    yield
+                    return
+        raise FileNotFoundError(errno.ENOENT, "it vanishes again and again", self.root)
+
     def open(self, path: str, mode: str) -> IO[bytes]:
         """See `Folder.open`."""
         return open(path, mode)
@@ -123,8 +144,10 @@ class LocalFolder:
     def undo(self) -> None:
         """See `Folder.undo`."""
         for folder in reversed(self._made):
-            with suppress(OSError):
-                folder.rmdir()
+            # Without waiting, as this may be called by the garbage collector: who holds it stays.
+            with suppress(OSError), _locked(folder, wait=False) as still_there:
+                if still_there:
+                    folder.rmdir()
         self._made.clear()
 
     def hold(self, path: str) -> bool:
@@ -201,6 +224,10 @@ class UrlFolder:
                 self._system.makedirs(folder, exist_ok=True)
                 self._made.append(folder)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """See `Folder.alone`; there are no locks, so of drivers that begin at once all may refuse."""
+        return nullcontext()
+
     def open(self, path: str, mode: str) -> IO[bytes]:
         """See `Folder.open`; names are random, so nothing is there that "wb" could harm."""
         opened: IO[bytes] = self._system.open(path, mode.replace("x", "w"))
@@ -235,6 +262,30 @@ class UrlFolder:
 
     def let_go(self) -> None:
         """See `Folder.let_go`."""
+
+
+@contextmanager
+def _locked(folder: str | Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a folder; yield whether it is still the one of that name.
+
+    Raises:
+        BlockingIOError: Another has it, and we do not wait. OSError: It cannot be opened.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # the file system has no such locks
+        try:
+            same = os.path.samestat(os.fstat(number), os.stat(folder))  # noqa: PTH116
+        except FileNotFoundError:
+            same = False
+        yield same
+    finally:
+        os.close(number)
 
 
 def folder_at(directory: str) -> Folder:

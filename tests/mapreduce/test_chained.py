@@ -289,7 +289,7 @@ def test_a_pickle_file_that_was_cut_short_is_no_shorter_file(tmp_path: Path) -> 
 def test_the_pickles_of_a_job_that_did_not_end_well_are_no_data(tmp_path: Path) -> None:
     counts(PickleOutput(tmp_path)).run_sequential()
     (tmp_path / "_SUCCESS").unlink()
-    with pytest.raises(InputError, match="no _SUCCESS in .* run it again, or give PickleFiles"):
+    with pytest.raises(InputError, match=r"no _SUCCESS in .* run it again, or give PickleFiles"):
         turned(PickleOutput(tmp_path)).run_sequential()
     assert len(plan_splits(PickleFiles(tmp_path))) == 4
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import cloudpickle
@@ -39,8 +40,8 @@ from mapreduce import (
     each,
     sum_values,
 )
-from mapreduce.outputs.committing import FileResults
 from mapreduce.outputs.batches import Batches
+from mapreduce.outputs.committing import FileResults
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import load_all
 
@@ -282,6 +283,34 @@ def test_two_jobs_cannot_write_to_one_directory_at_once(tmp_path: Path) -> None:
         word_count(tmp_path).run_sequential()
     results.abandon()
     assert len(word_count(tmp_path).run_sequential()) == 4
+
+
+def test_of_jobs_that_begin_at_once_in_a_new_directory_one_is_let_in(tmp_path: Path) -> None:
+    for attempt in range(60):
+        jobs = [
+            FileResults(TextOutput(tmp_path / f"new{attempt}" / "out"), str(n)) for n in range(4)
+        ]
+        together, refused = Barrier(len(jobs)), []
+
+        def begin(job: FileResults, together: Barrier = together, said: Any = refused) -> None:
+            together.wait()
+            try:
+                job.prepare()
+            except InvalidJobError as error:
+                said.append(str(error))
+
+        threads = [Thread(target=begin, args=[job]) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(refused) == len(jobs) - 1
+        assert all("is writing to" in said and "unknown" not in said for said in refused)
+        assert len(list((tmp_path / f"new{attempt}" / "out").glob(".tuplemill-*/owner"))) == 1
+        for job in jobs:
+            job.abandon()
+        assert not list(tmp_path.rglob("owner"))
 
 
 # --- failures: the directory is as it was ---------------------------------------------------------
@@ -544,6 +573,70 @@ def test_parquet_has_the_fields_of_dicts(tmp_path: Path) -> None:
     rows = [{"x": 1, "y": None}, {"x": 2, "y": 2.5}]
     write(ParquetOutput(tmp_path / "out"), rows)
     assert parquet.read_table(tmp_path / "out").to_pylist() == rows
+
+
+def parts(output: Any, *results: Any) -> list[str]:
+    """Return the files of a job whose reduces return these."""
+    job = MapReduceJob([*range(len(results))], each(lambda n: [(n, n)]), output=output)
+    job.partition, job.reduce_tasks = (lambda key, R: key), len(results)
+    job.reduce = lambda pairs: results[next(iter(pairs))[0]]
+    return job.run_sequential()
+
+
+def test_parquet_has_the_fields_of_all_rows(tmp_path: Path) -> None:
+    rows = [{"a": 1}, {"a": 2, "b": "not lost"}, *[{"a": n} for n in range(40)], {"c": 2.5, "a": 3}]
+    write(ParquetOutput(tmp_path / "out"), rows)
+    assert parquet.read_table(tmp_path / "out").to_pylist() == [
+        {"a": None, "b": None, "c": None, **row} for row in rows
+    ]
+
+
+def test_parquet_takes_ints_and_floats_wherever_they_are(tmp_path: Path) -> None:
+    write(ParquetOutput(tmp_path / "one"), [*[("k", n) for n in range(100)], ("k", 2.5)])
+    assert parquet.read_table(tmp_path / "one")["value"].to_pylist() == [*range(100), 2.5]
+
+    paths = parts(
+        ParquetOutput(tmp_path / "out"), [], [{"x": 1}], [{"x": 2.5, "y": ["a"]}], [{"x": None}]
+    )
+    assert parquet.read_table(tmp_path / "out").to_pylist() == [
+        {"x": 1.0, "y": None}, {"x": 2.5, "y": ["a"]}, {"x": None, "y": None}
+    ]  # fmt: skip
+    assert len({str(parquet.read_schema(path)) for path in paths}) == 1
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "_SUCCESS", *(f"part-0000{number}.parquet" for number in range(4))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "results, message",
+    [
+        ([[{"x": 1}, {"x": "text"}]], "do not fit the columns"),
+        ([[{"x": 1}] * 40 + [{"x": "text"}]], "do not fit the same columns"),
+        ([[{"x": 1}], [{"x": "text"}]], "of partition 1 do not fit the columns.*a schema says"),
+        ([[{"x": 2**60 + 1}], [{"x": 2.5}]], "of partition 0 cannot have the columns of all"),
+        ([[{"x": 1}, {}]], r"the item {} has no field"),
+        ([[{}]], r"the item {} has no field"),
+        (
+            [[{"x": "x" * 500_000}] * 50 + [{"y": 1}]],
+            "field 'y' is none of the columns of a file's",
+        ),
+        ([[{"x": None}] * 150_000 + [{"x": 1}]], "do not fit the columns"),
+    ],
+)
+def test_parquet_refuses_what_it_would_lose(
+    tmp_path: Path, results: list[Any], message: str
+) -> None:
+    with pytest.raises(OutputError, match=message):
+        parts(ParquetOutput(tmp_path / "out"), *results)
+    assert not (tmp_path / "out").exists()
+
+
+def test_parquet_with_a_schema_refuses_other_fields(tmp_path: Path) -> None:
+    schema = pyarrow.schema([("x", pyarrow.int64())])
+    write(ParquetOutput(tmp_path / "out", schema), [{"x": 1}, {}])
+    assert parquet.read_table(tmp_path / "out").to_pylist() == [{"x": 1}, {"x": None}]
+    with pytest.raises(OutputError, match=r"field 'y' is none of the columns, which are \['x'\]"):
+        write(ParquetOutput(tmp_path / "bad", schema), [{"x": 1, "y": 2}])
 
 
 def test_parquet_with_a_schema_takes_what_fits_it(tmp_path: Path) -> None:
