@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import IO, Any, Final
 
@@ -128,11 +128,12 @@ def _table(rows: list[dict[Any, Any]], schema: Any, done: int) -> Any:
     if schema is None:  # pyarrow would take those of the first row for all
         rows[0] = {**dict.fromkeys(fields), **rows[0]}
     else:
-        unknown = [field for field in fields if field not in schema.names]
+        unknown = next((shorten(field) for field in fields if field not in schema.names), None)
+        unknown = unknown or _lost_within(rows, schema)
         if unknown:
             where = f" of a file's first {done:,} items" if done else ""
             raise OutputError(
-                f"the field {shorten(unknown[0])} is none of the columns{where}, which are "
+                f"the field {unknown} is none of the columns{where}, which are "
                 f"{shorten(schema.names)}; a schema says what they are"
             )
     try:
@@ -142,6 +143,33 @@ def _table(rows: list[dict[Any, Any]], schema: Any, done: int) -> Any:
             f"items like {shorten(rows[0])} do not fit the columns of a Parquet file: "
             f"{error}; a schema says what they are"
         ) from error
+
+
+def _lost_within(rows: list[dict[Any, Any]], schema: Any) -> str:
+    """Say which field of a dict in a row has no place in the schema; pyarrow would drop it."""
+    arrow = _arrow("pyarrow")
+    for field in schema:
+        if "struct<" in str(field.type):
+            with suppress(arrow.ArrowException):  # values that do not go together: said later
+                found = arrow.infer_type([row.get(field.name) for row in rows])
+                lost = _lost(found, field.type, arrow.types)
+                if lost is not None:
+                    return f"{shorten(lost)} within {shorten(field.name)}"
+    return ""
+
+
+def _lost(found: Any, wanted: Any, types: Any) -> str | None:
+    if types.is_struct(found) and types.is_struct(wanted):
+        for field in found:
+            index = wanted.get_field_index(field.name)
+            if index < 0:
+                return str(field.name)
+            lost = _lost(field.type, wanted.field(index).type, types)
+            if lost is not None:
+                return lost
+    if types.is_list(found) and hasattr(wanted, "value_type"):
+        return _lost(found.value_type, wanted.value_type, types)
+    return None
 
 
 def _joined(tables: list[Any]) -> Any:

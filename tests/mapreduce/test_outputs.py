@@ -18,7 +18,6 @@ from threading import Barrier, Thread
 from typing import Any
 
 import cloudpickle
-import pyarrow
 import pytest
 from fsspec.core import url_to_fs
 from pyarrow import parquet
@@ -29,7 +28,6 @@ from mapreduce import (
     JobCancelledError,
     JobFailedError,
     JsonLinesOutput,
-    KeepBlocks,
     MapReduceJob,
     OutputError,
     ParquetOutput,
@@ -40,7 +38,6 @@ from mapreduce import (
     each,
     sum_values,
 )
-from mapreduce.outputs.batches import Batches
 from mapreduce.outputs.committing import FileResults
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import load_all
@@ -153,51 +150,6 @@ def test_bytes_stand_with_nothing_between_them(tmp_path: Path) -> None:
     records = [bytes([n % 256]) * 10 for n in range(3000)]
     assert write(BytesOutput(tmp_path / "out", ".dat"), iter(records)) == b"".join(records)
     assert (tmp_path / "out" / "part-00000.dat").exists()
-
-
-def lengths(sizes: list[int]) -> list[int]:
-    """Return how many items of these sizes come in each batch."""
-    batches, found = Batches((bytes(size) for size in sizes), 1000, 1_000_000), []
-    for batch in batches:
-        found.append(len(batch))
-        batches.came_to(sum(map(len, batch)))
-    return found
-
-
-def test_batches_have_many_small_items_or_few_large_ones() -> None:
-    assert lengths([1] * 3000) == [8, 32, 128, 512, 1000, 1000, 320]
-    assert lengths([500_000] * 12) == [8, 2, 2]
-    assert lengths([10_000_000] * 10) == [8, 1, 1]
-    assert lengths([]) == []
-
-
-def test_small_items_do_not_make_a_batch_of_the_large_ones_after_them() -> None:
-    found = lengths([1] * 2000 + [500_000] * 500)
-    assert sum(found) == 2500
-    assert max(found[-10:]) == 2
-    assert max(found[7:]) <= 320 + 128  # 320 small ones were left
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize(
-    "make", [PickleOutput, BytesOutput, TextOutput, JsonLinesOutput, ParquetOutput, None]
-)
-def test_a_worker_of_200_mb_writes_600_mb_of_large_items(
-    cluster: Any, tmp_path: Path, make: Any
-) -> None:
-    cluster.start_agent("--memory", "200MB", processes=1)
-    one: Any = b"x" if make in {PickleOutput, BytesOutput, None} else "x"
-
-    def many(pairs: Any) -> Any:
-        for _ in range(1200):
-            item = one * 500_000
-            yield (one, item) if make is ParquetOutput else item
-
-    job = MapReduceJob([1], each(lambda n: [(0, n)]), many, reduce_tasks=1)
-    job.output = KeepBlocks() if make is None else make(tmp_path / "out")
-    [result] = job.run(cluster.connect())
-    if make not in {None, ParquetOutput}:
-        assert Path(result).stat().st_size >= 600_000_000
 
 
 @pytest.mark.parametrize(
@@ -567,92 +519,6 @@ def test_parquet_has_the_pairs_in_columns_whatever_partitions_are_empty(
         0
     ) >= 3
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
-
-
-def test_parquet_has_the_fields_of_dicts(tmp_path: Path) -> None:
-    rows = [{"x": 1, "y": None}, {"x": 2, "y": 2.5}]
-    write(ParquetOutput(tmp_path / "out"), rows)
-    assert parquet.read_table(tmp_path / "out").to_pylist() == rows
-
-
-def parts(output: Any, *results: Any) -> list[str]:
-    """Return the files of a job whose reduces return these."""
-    job = MapReduceJob([*range(len(results))], each(lambda n: [(n, n)]), output=output)
-    job.partition, job.reduce_tasks = (lambda key, R: key), len(results)
-    job.reduce = lambda pairs: results[next(iter(pairs))[0]]
-    return job.run_sequential()
-
-
-def test_parquet_has_the_fields_of_all_rows(tmp_path: Path) -> None:
-    rows = [{"a": 1}, {"a": 2, "b": "not lost"}, *[{"a": n} for n in range(40)], {"c": 2.5, "a": 3}]
-    write(ParquetOutput(tmp_path / "out"), rows)
-    assert parquet.read_table(tmp_path / "out").to_pylist() == [
-        {"a": None, "b": None, "c": None, **row} for row in rows
-    ]
-
-
-def test_parquet_takes_ints_and_floats_wherever_they_are(tmp_path: Path) -> None:
-    write(ParquetOutput(tmp_path / "one"), [*[("k", n) for n in range(100)], ("k", 2.5)])
-    assert parquet.read_table(tmp_path / "one")["value"].to_pylist() == [*range(100), 2.5]
-
-    paths = parts(
-        ParquetOutput(tmp_path / "out"), [], [{"x": 1}], [{"x": 2.5, "y": ["a"]}], [{"x": None}]
-    )
-    assert parquet.read_table(tmp_path / "out").to_pylist() == [
-        {"x": 1.0, "y": None}, {"x": 2.5, "y": ["a"]}, {"x": None, "y": None}
-    ]  # fmt: skip
-    assert len({str(parquet.read_schema(path)) for path in paths}) == 1
-    assert sorted(os.listdir(tmp_path / "out")) == [
-        "_SUCCESS", *(f"part-0000{number}.parquet" for number in range(4))
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "results, message",
-    [
-        ([[{"x": 1}, {"x": "text"}]], "do not fit the columns"),
-        ([[{"x": 1}] * 40 + [{"x": "text"}]], "do not fit the same columns"),
-        ([[{"x": 1}], [{"x": "text"}]], "of partition 1 do not fit the columns.*a schema says"),
-        ([[{"x": 2**60 + 1}], [{"x": 2.5}]], "of partition 0 cannot have the columns of all"),
-        ([[{"x": 1}, {}]], r"the item {} has no field"),
-        ([[{}]], r"the item {} has no field"),
-        (
-            [[{"x": "x" * 500_000}] * 50 + [{"y": 1}]],
-            "field 'y' is none of the columns of a file's",
-        ),
-        ([[{"x": None}] * 150_000 + [{"x": 1}]], "do not fit the columns"),
-    ],
-)
-def test_parquet_refuses_what_it_would_lose(
-    tmp_path: Path, results: list[Any], message: str
-) -> None:
-    with pytest.raises(OutputError, match=message):
-        parts(ParquetOutput(tmp_path / "out"), *results)
-    assert not (tmp_path / "out").exists()
-
-
-def test_parquet_with_a_schema_refuses_other_fields(tmp_path: Path) -> None:
-    schema = pyarrow.schema([("x", pyarrow.int64())])
-    write(ParquetOutput(tmp_path / "out", schema), [{"x": 1}, {}])
-    assert parquet.read_table(tmp_path / "out").to_pylist() == [{"x": 1}, {"x": None}]
-    with pytest.raises(OutputError, match=r"field 'y' is none of the columns, which are \['x'\]"):
-        write(ParquetOutput(tmp_path / "bad", schema), [{"x": 1, "y": 2}])
-
-
-def test_parquet_with_a_schema_takes_what_fits_it(tmp_path: Path) -> None:
-    schema = pyarrow.schema([("key", pyarrow.string()), ("value", pyarrow.float64())])
-    write(ParquetOutput(tmp_path / "out", schema), [("a", 1), ("b", 2.5)])
-    assert parquet.read_table(tmp_path / "out").schema == schema
-    write(ParquetOutput(tmp_path / "empty", schema), [])
-    assert parquet.read_table(tmp_path / "empty").schema == schema
-    with pytest.raises(OutputError, match="a schema says what they are"):
-        write(ParquetOutput(tmp_path / "bad", schema), [("a", "text")])
-
-
-@pytest.mark.parametrize("result", [[1], ["ab"], [(1, 2, 3)]])
-def test_parquet_takes_pairs_and_dicts_only(tmp_path: Path, result: Any) -> None:
-    with pytest.raises(OutputError, match="a pair or a dict"):
-        write(ParquetOutput(tmp_path / "out"), result)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(
