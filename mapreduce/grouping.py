@@ -120,7 +120,9 @@ class by_key:  # noqa: N801 - reads as the words it is
         group: Gets a key and returns what to group by instead; keys of a group come in ascending
             order. Needs ``sort``.
         sort_values: True: each key's values come in ascending order; or what to sort them by, as
-            the ``key`` of ``sorted``. Equal ones stay in order of appearance.
+            the ``key`` of ``sorted``. Equal ones stay in order of appearance. NaNs and sets have no
+            such order: values that are or hold some come in any, each of them once, and another
+            one where memory is less. As keys, or groups, to be sorted they may come in parts.
 
     Raises:
         RecordFailedError: The function raised, or the values of a key cannot be compared; says for

@@ -208,6 +208,8 @@ def _merge(runs: list[Iterator[list[Record]]]) -> Iterator[list[Record]]:
             if not head:
                 continue
             cut = (bisect_right if at <= limit_at else bisect_left)(head, limit, key=_order)
+            if at == limit_at and not cut:
+                cut = 1  # NaNs and sets may be after themselves; it has to go on all the same
             if cut:
                 ready += head[:cut]
                 del head[:cut]

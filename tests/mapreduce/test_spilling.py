@@ -1,4 +1,6 @@
 import gc
+import math
+import random
 import sys
 from collections import defaultdict
 from itertools import groupby
@@ -168,6 +170,34 @@ def test_two_hot_keys_with_one_hash_are_told_apart(within):
     assert within(4000, by_key(listed, sort_values=True), mixed) == [
         (-1, [0] * 300 + [1] * 300), (-2, ["a"] * 300 + ["x"] * 300)
     ]  # fmt: skip
+
+
+@pytest.mark.timeout(20)
+def test_nans_and_sets_are_sorted_somehow_and_not_for_ever(within):
+    chosen = random.Random(1)
+    floats = [chosen.random() if chosen.random() < 0.9 else math.nan for _ in range(20_000)]
+    sets = [frozenset(chosen.sample(range(9), 3)) for _ in range(20_000)]
+    for values in (floats, sets):
+        pairs = [(number % 3, (value, number)) for number, value in enumerate(values)]
+        results = within(200_000, by_key(listed, sort_values=lambda value: value[0]), pairs)
+        assert [(key, sorted(numbers_of(held))) for key, held in results] == [
+            (key, list(range(key, 20_000, 3))) for key in range(3)
+        ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("options", [{}, {"group": lambda key: key[0]}])
+def test_keys_and_groups_that_are_nans_give_each_value_once(within, options):
+    chosen = random.Random(1)
+    pairs = [
+        ((chosen.choice([math.nan, 1.0, 2.0]), number % 50), number) for number in range(20_000)
+    ]
+    results = within(200_000, by_key(listed, sort=True, **options), pairs)
+    assert sorted(value for _, held in results for value in held) == list(range(20_000))
+
+
+def numbers_of(values):
+    return [number for _, number in values]
 
 
 def test_values_that_the_function_leaves_are_skipped(within):
