@@ -60,7 +60,7 @@ def combined(combine: CombineFunction | None, pairs: Iterable[Pair]) -> Iterator
 
 def _while_it_pays(pairs: Iterable[Pair], steps: _Steps) -> Iterator[Iterable[Pair]]:
     blocks = blocks_of(pairs)
-    meter = Meter(_HELD_BYTES, keeps_values=steps.keeps_values)
+    meter = Meter(_HELD_BYTES, keeps_values=steps.keeps_values, watches_process=False)
     pays, tried = True, False
     while pays:
         held: dict[Any, Any] = {}

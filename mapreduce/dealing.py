@@ -11,7 +11,7 @@ from mapreduce.errors import MapReduceError
 from mapreduce.pairs import Pair, failure_of
 from mapreduce.partition import Partitioner, check_partition, hash_partition, stable_hash
 from mapreduce.ranges import range_partition
-from mapreduce.spilling.sizes import size_of
+from mapreduce.weights import size_of
 
 #: So many keys keep their columns at hand; after combining, each key comes once anyway.
 _MEMO_LIMIT: Final = 1 << 16

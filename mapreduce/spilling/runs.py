@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mapreduce.spilling.allowance import Allowance
-from mapreduce.spilling.sizes import PLACE_BYTES, size_of
+from mapreduce.spilling.sizes import PLACE_BYTES
+from mapreduce.weights import size_of
 from tuplespace.pickles import dump_data, load
 
 Record = tuple[Any, ...]

@@ -1,4 +1,6 @@
+import pickle
 import random
+import sys
 from collections import Counter, defaultdict
 
 import pytest
@@ -102,3 +104,41 @@ def test_values_that_do_not_add_up_name_their_pair():
     for keys in (10, 1_000_000):
         with pytest.raises(RecordFailedError, match=r"'odd', 'one'"):
             list(combined(sum_values, [*pairs_of(keys), ("odd", "one")]))
+
+
+@pytest.fixture
+def model():
+    """Hold something large from the first call on."""
+    held = []
+
+    def load():
+        if not held:
+            held.append(bytearray(b"x") * 150_000_000)
+
+    yield load
+    held.clear()
+
+
+def test_what_a_map_loads_on_first_use_does_not_change_the_sums_of_floats(model):
+    def pairs():
+        chosen = random.Random(1)
+        for number in range(60_000):
+            if number == 30_000:
+                model()
+            yield number % 97, chosen.random() * 10 ** chosen.randint(-8, 8)
+
+    first = list(combined(sum_values, pairs()))
+    assert len(first) == 97
+    assert first == list(combined(sum_values, pairs()))
+
+
+def test_lists_that_grew_are_combined_as_are_their_copies(monkeypatch):
+    monkeypatch.setattr(combining, "_HELD_BYTES", 1_000_000)
+    kept = by_key(lambda key, values: list(values))
+    grown = [(number % 50, []) for number in range(20_000)]
+    for number, (_, values) in enumerate(grown):
+        for each in range(9):
+            values.append(number + each / 7)
+    copies = pickle.loads(pickle.dumps(grown))
+    assert sys.getsizeof(grown[0][1]) != sys.getsizeof(copies[0][1])  # it could go wrong
+    assert list(combined(kept, iter(grown))) == list(combined(kept, iter(copies)))

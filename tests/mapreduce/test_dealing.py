@@ -5,7 +5,7 @@ import pytest
 from mapreduce import dealing
 from mapreduce.dealing import deal
 from mapreduce.partition import hash_partition
-from mapreduce.spilling.sizes import size_of
+from mapreduce.weights import size_of
 
 
 def test_many_pairs_come_in_batches_that_keep_their_order(monkeypatch):

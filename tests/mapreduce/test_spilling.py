@@ -1,7 +1,10 @@
+import copy
 import gc
 import math
+import pickle
 import random
 import sys
+from array import array
 from collections import defaultdict
 from itertools import groupby
 
@@ -22,7 +25,8 @@ from mapreduce.grouping import (
 from mapreduce.pairs import PairBlocks
 from mapreduce.spilling.allowance import Allowance, allowed
 from mapreduce.spilling.runs import FAN_IN, Runs, in_order
-from mapreduce.spilling.sizes import Meter, size_of
+from mapreduce.spilling.sizes import Meter
+from mapreduce.weights import size_of
 
 REDUCTIONS = [sum_values, count_values, min_value, max_value, collect, top, top(2)]
 
@@ -324,6 +328,53 @@ def test_sizes_are_about_those_of_what_is_in_a_value():
 
     assert size_of(Record()) > 1000
     assert size_of(Slotted()) > 1000
+
+
+class Heavy:
+    def __sizeof__(self):
+        raise OSError("not now")
+
+
+class Less:
+    def __sizeof__(self):
+        return -(10**9)
+
+
+class Shy:
+    @property
+    def __dict__(self):
+        raise KeyError("nothing to see")
+
+
+class Endless(list):
+    def __len__(self):
+        raise RuntimeError("count yourself")
+
+
+@pytest.mark.parametrize("kind", [Heavy, Less, Shy, Endless])
+def test_a_value_that_tells_no_size_fails_no_job_and_is_guessed(within, kind):
+    assert 0 < size_of(kind()) < 1000
+    pairs = [(number % 3, kind()) for number in range(300)]
+    count = by_key(lambda key, values: sum(1 for _ in values))
+    assert within(1000, count, pairs) == [(0, 100), (1, 100), (2, 100)]
+
+
+def test_equal_values_weigh_the_same_however_they_came_about():
+    grown, text = [], "ä" * 100
+    for number in range(1009):
+        grown.append(number * 1000)
+    shrunk = {number: 1.5 for number in range(5000)}
+    for number in range(10, 5000):
+        del shrunk[number]
+    before = size_of(text)
+    assert size_of(pickle.loads(pickle.dumps(text))) == size_of(text) == before
+    for value in (grown, shrunk, bytearray(b"x" * 77), array("d", grown), {str(n) for n in grown}):
+        if isinstance(value, (bytearray, array)):
+            value.append(1)
+        for twin in (pickle.loads(pickle.dumps(value)), copy.copy(value)):
+            assert twin == value
+            assert size_of(twin) == size_of(value)
+    assert size_of(bytearray(10**6)) > 10**6
 
 
 def test_a_meter_counts_pairs_that_are_held_and_partials_once_a_key():
