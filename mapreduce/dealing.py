@@ -17,7 +17,7 @@ from mapreduce.weights import size_of
 _MEMO_LIMIT: Final = 1 << 16
 #: Columns of about so many bytes are handed on, before there are more.
 _BATCH_BYTES: Final = 64 << 20
-_FIRST_CHUNK: Final = 64
+_FIRST_CHUNK: Final = 2
 _CHUNK: Final = 1 << 16
 _BLOCK: Final = 1024
 _SAMPLE: Final = 32

@@ -24,6 +24,7 @@ from mapreduce.reductions import (
 from mapreduce.spilling.allowance import UNLIMITED, Allowance, allowance
 from mapreduce.spilling.groups import Arrangement, Group, groups_of
 from mapreduce.spilling.runs import in_order
+from mapreduce.weights import FIRST_BLOCK_PAIRS, next_block_pairs
 
 __all__ = [
     "Reduction",
@@ -36,10 +37,6 @@ __all__ = [
     "sum_values",
     "top",
 ]
-
-# Pairs are handed on in lists of about this many: enough to forget the cost of handing on, few
-# enough to stay in the cache and out of the garbage collector's way.
-_BLOCK = 256
 
 
 class each:  # noqa: N801 - reads as the word it is, as functools.partial does
@@ -71,6 +68,7 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
     def _blocks(self, records: Iterable[Any]) -> Iterator[list[Pair]]:
         function = self.function
         block: list[Pair] = []
+        wanted = FIRST_BLOCK_PAIRS
         for position, record in enumerate(records):
             try:
                 returned = function(record)
@@ -86,16 +84,19 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
                         raise _words(first)
                     block.append(first)
                     # A generator may yield more pairs than fit into memory.
-                    while len(some := list(islice(pairs, _BLOCK))) == _BLOCK:
-                        yield block + some
-                        block = []
-                    block += some
+                    while some := list(islice(pairs, max(1, wanted - len(block)))):
+                        block += some
+                        if len(block) >= wanted:
+                            yield block
+                            wanted = next_block_pairs(block)
+                            block = []
             except InvalidPairsError:
                 raise
             except Exception as error:
                 raise RecordFailedError.on(record, position) from error
-            if len(block) >= _BLOCK:
+            if len(block) >= wanted:
                 yield block
+                wanted = next_block_pairs(block)
                 block = []
         yield block
 

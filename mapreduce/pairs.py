@@ -19,14 +19,13 @@ from mapreduce.errors import (
     shorten,
 )
 from mapreduce.partition import stable_hash
+from mapreduce.weights import FIRST_BLOCK_PAIRS, next_block_pairs
 
 Pair = tuple[Any, Any]
 
 Block = Sequence[Pair]
 """Some pairs, for a loop that runs once per pair."""
 
-# Few enough to stay in the cache and out of the garbage collector's way.
-_BLOCK = 256
 # Nothing is made of these until they are gone through.
 _ZIPPED = 2048
 
@@ -71,12 +70,14 @@ class PairBlocks(chain[Pair]):
 
 
 def blocks_of(pairs: Iterable[Pair]) -> Iterator[Block]:
-    """Yield the pairs in blocks, for loops that run once per pair."""
+    """Yield the pairs in blocks, for loops that run once per pair: few where pairs are large."""
     if type(pairs) is PairBlocks:
         yield from pairs.blocks()
         return
     iterator = iter(pairs)
-    while block := list(islice(iterator, _BLOCK)):
+    wanted = FIRST_BLOCK_PAIRS
+    while block := list(islice(iterator, wanted)):
+        wanted = next_block_pairs(block)
         yield block
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from mapreduce.columns import Columns, decode, encode
+from mapreduce.weights import size_of
 from workers.blocks import FRAME_BYTES, BlockWriter, Frame, Location
 from workers.errors import BlockLostError
 from workers.pulling import pull
@@ -22,6 +23,9 @@ from workers.workplace import Workplace
 #: A map's output of up to so many bytes travels with its outcome.
 INLINE_OUTPUT_BYTES: Final = 4 << 10
 _FIRST_FRAME_PAIRS: Final = 10_000
+# In memory, pairs take several times their bytes in a frame, unless they are large.
+_FRAME_MEMORY: Final = 4 * FRAME_BYTES
+_SAMPLE: Final = 8
 _FRAME: Final = struct.Struct("<QQ16s")
 
 
@@ -117,13 +121,20 @@ class _Encoder:
     def write(self, keys: list[Any], values: list[Any]) -> Iterator[Frame]:
         start = 0
         while start < len(keys):
-            end = start + self._pairs
+            end = start + min(self._pairs, _pairs_within(_FRAME_MEMORY, keys, values, start))
             whole = start == 0 and end >= len(keys)
             data = encode((keys, values) if whole else (keys[start:end], values[start:end]))
             yield self._file.write(data)
             taken = min(end, len(keys)) - start
             self._pairs = max(1, min(FRAME_BYTES * taken // len(data), 4 * self._pairs))
             start = end
+
+
+def _pairs_within(memory: int, keys: list[Any], values: list[Any], start: int) -> int:
+    """Return how many pairs from here on take so much memory, by some of them."""
+    some = range(start, len(keys), (len(keys) - start) // _SAMPLE + 1)
+    each = sum(size_of(keys[at]) + size_of(values[at]) for at in some) // len(some)
+    return max(1, memory // (each + 1))
 
 
 def read_partition(sources: Iterable[Source], workplace: Workplace) -> Iterator[Columns]:

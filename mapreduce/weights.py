@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from sys import getsizeof
 from typing import Any, Final
 
-#: Blocks of pairs are of about so many bytes, and of so many pairs.
-BLOCK_BYTES: Final = 1 << 20
-BLOCK_PAIRS: Final = 256
+#: Whoever takes pairs in blocks begins with so many.
 FIRST_BLOCK_PAIRS: Final = 2
+# Few enough to stay in the cache and out of the garbage collector's way.
+_BLOCK_PAIRS: Final = 256
+_BLOCK_BYTES: Final = 1 << 20
 
 _ELEMENTS: Final = 8
 _DEPTH: Final = 4
@@ -93,6 +95,6 @@ def _attributes(value: Any) -> list[Any]:
     return found
 
 
-def next_block_pairs(block: list[Any]) -> int:
-    """Return how many pairs to take next: few to begin with, more while they are small."""
-    return max(1, min(BLOCK_PAIRS, 8 * len(block), BLOCK_BYTES // (size_of(block[-1]) or 1)))
+def next_block_pairs(block: Sequence[Any]) -> int:
+    """Return how many pairs to take after this block: more while they are small, but not too many."""
+    return max(1, min(_BLOCK_PAIRS, 8 * len(block), _BLOCK_BYTES // (size_of(block[-1]) or 1)))

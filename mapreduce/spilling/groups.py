@@ -21,7 +21,7 @@ from mapreduce.errors import InvalidPairsError, RecordFailedError, UnstableKeyEr
 from mapreduce.pairs import Pair, blocks_of, group_block
 from mapreduce.partition import stable_hash
 from mapreduce.spilling.allowance import UNLIMITED, Allowance
-from mapreduce.spilling.runs import FAN_IN, Record, Runs, Shelf
+from mapreduce.spilling.runs import Record, Runs, Shelf
 from mapreduce.spilling.sizes import PLACE_BYTES, Meter
 
 _Groups = dict[Any, list[Any]]
@@ -29,8 +29,6 @@ Group = tuple[int, Any, Iterator[Any]]
 """The position of a key's first pair among the keys, the key, and its values."""
 
 _HEADER, _VALUE = 0, 1
-# So many records of one key may be in memory: as many as there are batches in a merge.
-_MANY = FAN_IN
 _order = itemgetter(0)
 _payload = itemgetter(3)
 _order_of_key: Callable[[Record], Any] = lambda record: record[0][0]  # noqa: E731 - it is a key
@@ -190,10 +188,12 @@ def _unsorted(records: Iterator[Record], runs: Runs) -> Iterator[Group]:
     """Yield the groups in records whose values need not be sorted: the fast way."""
     held: list[Record] = []
     order = None
+    # Of one key, as many may be in memory as there are batches in a merge.
+    many = runs.fan_in
     for record in records:
         if held and record[0] == order:
             held.append(record)
-            if len(held) == _MANY:
+            if len(held) >= many:
                 after: list[Record] = []
                 yield from _apart(chain(held, _while(order, records, after)), runs)
                 held = after

@@ -26,9 +26,8 @@ Record = tuple[Any, ...]
 _Run = list[tuple[int, int]]
 """Of each batch of a run: where it begins in the file, and its bytes."""
 
-#: So many runs are merged at once; a batch of each is in memory then.
+#: So many runs are merged at once at most; a batch of each is in memory then.
 FAN_IN: Final = 64
-_FIRST_BATCH: Final = 64
 _LARGEST_BATCH: Final = 1 << 20
 _MEASURED_EVERY: Final = 8
 _order: Final = itemgetter(0)
@@ -53,32 +52,39 @@ class Runs:
         self._has_list = has_list
         # In memory, a batch takes two to five times its bytes on disk.
         self._batch_bytes = max(1, min(memory // (4 * FAN_IN), _LARGEST_BATCH))
+        self._memory = memory
+        self._largest = self._batch_bytes
         self._runs: list[_Run] = []
         self._file = _open(folder)
 
     @property
     def batch_bytes(self) -> int:
-        """How many bytes of records are written and read at once."""
+        """How many bytes of records are written and read at once, unless a record has more."""
         return self._batch_bytes
+
+    @property
+    def fan_in(self) -> int:
+        """How many runs are merged at once: fewer where single records are large."""
+        return max(2, min(FAN_IN, self._memory // self._largest))
 
     def add(self, records: Iterable[Record]) -> None:
         """Write a run: records in order, all with the same number of fields."""
         run: _Run = []
-        count = _FIRST_BATCH
+        count = 1
         iterator = iter(records)
         while batch := list(islice(iterator, count)):
             size = self.put(batch, run)
-            count = max(1, min(self._batch_bytes * len(batch) // size, 4 * count))
+            count = max(1, min(self._batch_bytes * len(batch) // size, 8 * count))
         self._runs.append(run)
 
     def merged(self) -> Iterator[list[Record]]:
         """Yield all records in order, in lists; once."""
-        while len(self._runs) > FAN_IN:
+        while len(self._runs) > (fan_in := self.fan_in):
             before, old = self._runs, self._file
             self._runs, self._file = [], _open(self._folder)
             with old:
-                for start in range(0, len(before), FAN_IN):
-                    batches = _merge([_read(old, run) for run in before[start : start + FAN_IN]])
+                for start in range(0, len(before), fan_in):
+                    batches = _merge([_read(old, run) for run in before[start : start + fan_in]])
                     self.add(chain.from_iterable(batches))
         return _merge([_read(self._file, run) for run in self._runs])
 
@@ -105,6 +111,7 @@ class Runs:
                 return self.put(batch[:middle], run) + self.put(batch[middle:], run)
         run.append((self._file.seek(0, SEEK_END), len(data)))
         self._file.write(data)
+        self._largest = max(self._largest, len(data))
         return len(data)
 
 
@@ -120,7 +127,7 @@ class Shelf:
         """Put one aside."""
         self._held.append(record)
         # A record of many values may fill a batch alone.
-        if len(self._held) >= _FIRST_BATCH:
+        if len(self._held) >= self._runs.fan_in:
             self._runs.put(self._held, self._spilled)
             self._held = []
 
@@ -139,7 +146,8 @@ def in_order(records: Iterable[Record], given: Allowance) -> Iterator[Record]:
     limit = given.memory // 3
     expected = 0
     held: list[Record] = []
-    size = 0
+    size = unmeasured = 0
+    every = 1
     runs: Runs | None = None
     try:
         for record in records:
@@ -148,8 +156,12 @@ def in_order(records: Iterable[Record], given: Allowance) -> Iterator[Record]:
                 yield record
                 continue
             held.append(record)
-            if len(held) % _MEASURED_EVERY == 0:
-                size += (size_of(record) + PLACE_BYTES) * _MEASURED_EVERY
+            unmeasured += 1
+            if unmeasured >= every:
+                each = size_of(record) + PLACE_BYTES
+                size += each * unmeasured
+                unmeasured = 0
+                every = _MEASURED_EVERY if each * _MEASURED_EVERY < limit // 8 else 1
                 if size > limit:
                     runs = runs or Runs(given.folder, limit)
                     held.sort(key=_order)

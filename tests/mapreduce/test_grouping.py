@@ -23,6 +23,7 @@ from mapreduce.grouping import (
     top,
 )
 from mapreduce.pairs import blocks_of
+from mapreduce.weights import size_of
 
 PAIRS = [("b", 3), ("a", 1), ("b", -2), ("c", 7), ("a", 1), ("b", 9)]
 
@@ -246,3 +247,32 @@ def test_top_keeps_the_first_of_equal_values_over_many():
 def test_top_of_no_values_is_refused(n):
     with pytest.raises(InvalidJobError):
         top(n)
+
+
+@pytest.mark.parametrize("returns", [list, iter])
+def test_large_values_come_in_small_blocks_and_small_ones_in_large(returns):
+    def blocks(size, count):
+        made = each(lambda record: returns([(record, b"x" * size)]))(range(count))
+        return [*blocks_of(made)], [*blocks_of((n, b"x" * size) for n in range(count))]
+
+    for large in blocks(3_000_000, 8):
+        assert max(map(len, large)) <= 2
+    for middling in blocks(100_000, 50):
+        assert max(map(len, middling)) <= 10
+    for small in blocks(10, 3000):
+        assert len(small) < 20
+        assert [key for block in small for key, _ in block] == list(range(3000))
+
+
+def test_a_record_of_many_large_pairs_is_not_gone_through_at_once():
+    asked = []
+
+    def large(record):
+        for number in range(100):
+            asked.append(number)
+            yield number, b"x" * 1_000_000
+
+    blocks = blocks_of(each(large)([1]))
+    assert sum(size_of(next(blocks)) for _ in range(3)) < 10_000_000
+    assert len(asked) < 10
+    assert sum(map(len, blocks)) > 90
