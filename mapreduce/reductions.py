@@ -25,11 +25,13 @@ _MISSING: Any = object()
 
 
 class Reduction:
-    """A reduction that knows how to reduce in two steps, the first on the map side.
+    """A ready-made combine and reduce, used as it is: ``job.combine = job.reduce = sum_values``.
 
-    ``merge`` of the ``partials`` of any parts of the pairs, taken in order, is what the call
-    returns for all pairs at once. Results come in order of each key's first appearance. What
-    exceeds the task's allowance is spilled; the results are the same.
+    The call reduces all pairs of a partition. Results come in order of each key's first appearance,
+    and what exceeds the task's allowance is spilled; the results are the same.
+
+    Inside, it is done in two steps, the first on the map side: ``merge`` of the ``partials`` of any
+    parts of the pairs, taken in order, is what the call returns for all pairs at once.
     """
 
     #: Whether a partial holds the values themselves, and so grows.
@@ -131,6 +133,13 @@ class _Named(Reduction):
 
 
 class _Sum(_Named):
+    """``sum_values``: the sum of each key's values.
+
+    Examples:
+        >>> sum_values([("a", 1), ("b", 2), ("a", 3)])
+        [('a', 4), ('b', 2)]
+    """
+
     name = "sum_values"
 
     def fold_block(self, partials: Partials, block: Block) -> None:
@@ -150,6 +159,13 @@ class _Sum(_Named):
 
 
 class _Count(_Named):
+    """``count_values``: how many values each key has.
+
+    Examples:
+        >>> count_values([("a", 1), ("b", 2), ("a", 3)])
+        [('a', 2), ('b', 1)]
+    """
+
     name = "count_values"
 
     def fold_block(self, partials: Partials, block: Block) -> None:
@@ -173,6 +189,13 @@ class _Count(_Named):
 
 
 class _Minimum(_Named):
+    """``min_value``: the least value of each key; of equal ones the first.
+
+    Examples:
+        >>> min_value([("a", 1), ("b", 2), ("a", 3)])
+        [('a', 1), ('b', 2)]
+    """
+
     name = "min_value"
 
     def fold_block(self, partials: Partials, block: Block) -> None:
@@ -191,6 +214,13 @@ class _Minimum(_Named):
 
 
 class _Maximum(_Named):
+    """``max_value``: the greatest value of each key; of equal ones the first.
+
+    Examples:
+        >>> max_value([("a", 1), ("b", 2), ("a", 3)])
+        [('a', 3), ('b', 2)]
+    """
+
     name = "max_value"
 
     def fold_block(self, partials: Partials, block: Block) -> None:
@@ -209,6 +239,13 @@ class _Maximum(_Named):
 
 
 class _Collect(_Named):
+    """``collect``: all values of each key, as a list.
+
+    Examples:
+        >>> collect([("a", 1), ("b", 2), ("a", 3)])
+        [('a', [1, 3]), ('b', [2])]
+    """
+
     name = "collect"
     keeps_values = True
 
@@ -236,9 +273,13 @@ class _Collect(_Named):
 
 
 class Top(Reduction):
-    """The n largest values of each key, the largest first; of equal ones those that came first.
+    """``top``: the 10 largest values of each key, the largest first; ``top(3)``: the 3 largest.
 
-    ``top`` is the one for n = 10; called with another n it makes another.
+    Of equal values those that came first.
+
+    Examples:
+        >>> top(2)([("a", 1), ("b", 2), ("a", 3), ("a", 2)])
+        [('a', [3, 2]), ('b', [2])]
     """
 
     keeps_values = True

@@ -86,13 +86,14 @@ def _attributes(value: Any) -> list[Any]:
     for owner in type(value).__mro__:
         slots = owner.__dict__.get("__slots__", ())
         names += (slots,) if isinstance(slots, str) else slots
-    found = []
-    for name in names:
-        try:
-            found.append(getattr(value, name, None))
-        except Exception:  # noqa: BLE001, PERF203 - a property, say
-            continue
-    return found
+    return [_attribute(value, name) for name in names]
+
+
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - a property, say
+        return None
 
 
 def next_block_pairs(block: Sequence[Any]) -> int:

@@ -42,9 +42,7 @@ class Meter:
         held: Bytes. value_bytes: What a value takes, by the last block.
     """
 
-    def __init__(
-        self, limit: int, *, keeps_values: bool, watches_process: bool = True
-    ) -> None:
+    def __init__(self, limit: int, *, keeps_values: bool, watches_process: bool = True) -> None:
         """Prepare to count.
 
         Args:

@@ -1,4 +1,6 @@
+import doctest
 import pickle
+import pydoc
 import random
 from collections import Counter, defaultdict
 
@@ -276,3 +278,13 @@ def test_a_record_of_many_large_pairs_is_not_gone_through_at_once():
     assert sum(size_of(next(blocks)) for _ in range(3)) < 10_000_000
     assert len(asked) < 10
     assert sum(map(len, blocks)) > 90
+
+
+@every_reduction
+def test_help_says_what_a_reduction_returns_by_an_example_that_holds(reduction):
+    name = repr(reduction).partition("(")[0]
+    shown = pydoc.render_doc(reduction, renderer=pydoc.plaintext).splitlines()
+    assert any(f"``{name}``: " in line for line in shown[:5])
+    [found] = doctest.DocTestFinder(recurse=False).find(type(reduction), globs=globals())
+    failed, tried = doctest.DocTestRunner(verbose=False).run(found)
+    assert (failed, tried) == (0, 1)
