@@ -98,4 +98,7 @@ def _attribute(value: Any, name: str) -> Any:
 
 def next_block_pairs(block: Sequence[Any]) -> int:
     """Return how many pairs to take after this block: more while they are small, but not too many."""
-    return max(1, min(_BLOCK_PAIRS, 8 * len(block), _BLOCK_BYTES // (size_of(block[-1]) or 1)))
+    last = block[-1]
+    is_pair = type(last) is tuple and len(last) == 2  # sooner weighed than tuples in general
+    each = size_of(last[0]) + size_of(last[1]) if is_pair else size_of(last)
+    return max(1, min(_BLOCK_PAIRS, 8 * len(block), _BLOCK_BYTES // (each or 1)))

@@ -284,7 +284,7 @@ def test_a_record_of_many_large_pairs_is_not_gone_through_at_once():
 def test_help_says_what_a_reduction_returns_by_an_example_that_holds(reduction):
     name = repr(reduction).partition("(")[0]
     shown = pydoc.render_doc(reduction, renderer=pydoc.plaintext).splitlines()
-    assert any(f"``{name}``: " in line for line in shown[:5])
+    assert any(f"``{name}``: " in line for line in shown[:7])
     [found] = doctest.DocTestFinder(recurse=False).find(type(reduction), globs=globals())
     failed, tried = doctest.DocTestRunner(verbose=False).run(found)
     assert (failed, tried) == (0, 1)
