@@ -25,7 +25,7 @@ CombineFunction = Callable[[Iterable[Pair]], Iterable[Pair] | Mapping[Any, Any]]
 _TRIAL_PAIRS: Final = 50_000
 _SHARE: Final = 0.8
 #: What is combined goes on when it takes about so many bytes.
-_HELD_BYTES: Final = 64 << 20
+_HELD_BYTES: Final = 128 << 20
 
 
 class _Steps(NamedTuple):

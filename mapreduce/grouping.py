@@ -78,11 +78,10 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
                     block += returned
                 else:
                     pairs: Iterator[Any] = iter(as_pairs(returned, self.function))
-                    if (first := next(pairs, None)) is None:
-                        continue
-                    if type(first) is str:
-                        raise _words(first)
-                    block.append(first)
+                    for first in islice(pairs, 1):
+                        if type(first) is str:
+                            raise _words(first)
+                        block.append(first)
                     # A generator may yield more pairs than fit into memory.
                     while some := list(islice(pairs, max(1, wanted - len(block)))):
                         block += some

@@ -64,6 +64,12 @@ def test_words_are_no_pairs(function):
         assert list(made) == [("ab", 1)]
 
 
+@pytest.mark.parametrize("returned", [[None], (None,), iter([None]), [5], iter([5, 6])])
+def test_what_is_no_pair_is_not_passed_over(returned):
+    with pytest.raises(InvalidPairsError, match="expected .* pairs, got"):
+        sum_values(each(lambda record: returned)([1]))
+
+
 def test_a_group_of_a_secondary_sort_is_in_one_partition():
     data = [(user, second) for second in range(40) for user in range(20)]
     counting = job(data=data, reduce_tasks=7)
