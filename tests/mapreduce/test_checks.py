@@ -66,7 +66,7 @@ def test_words_are_no_pairs(function):
 
 @pytest.mark.parametrize("returned", [[None], (None,), iter([None]), [5], iter([5, 6])])
 def test_what_is_no_pair_is_not_passed_over(returned):
-    with pytest.raises(InvalidPairsError, match="expected .* pairs, got"):
+    with pytest.raises(InvalidPairsError, match=r"expected .* pairs, got"):
         sum_values(each(lambda record: returned)([1]))
 
 
