@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -17,9 +20,10 @@ from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
+from mapreduce.shuffle import MapOutput
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
-from workers.task import ANYWHERE, LOST, OK, Outcome, Parcel, Task, this_runtime
+from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ class JobRun:
         self._thread = threading.Thread(
             target=self._run, args=(engine,), name=f"driver-{id}", daemon=True
         )
+        _runs.add(self)
         self._thread.start()
 
     def _begin(self, planned: Planned) -> None:
@@ -127,12 +132,15 @@ class JobRun:
         If the space does not answer, returns within 10 s all the same; the agents then clear up
         when the job's lease has ended.
         """
-        self._cancelled.set()
-        if self._engine is not None:
-            self._engine.interrupt()  # its space may be full for ever
+        self._ask_to_end()
         if not self._ended.wait(_CANCEL_SECONDS):
             self._error = JobCancelledError(f"job {self.id} was cancelled while its space was away")
             self._ended.set()
+
+    def _ask_to_end(self) -> None:
+        self._cancelled.set()
+        if self._engine is not None:
+            self._engine.interrupt()  # its space may be full for ever
 
     # -- the thread
 
@@ -255,12 +263,21 @@ class JobRun:
             logger.warning("job %s waits: %s", self.id, self._notice)
 
     def _take_in(self, outcome: Outcome, engine: Engine) -> list[Order]:
+        with self._lock:
+            misfit = self._plan.misfit(outcome)
+        if misfit:
+            logger.warning("job %s drops a result for %s %s: %s", self.id, outcome.phase,
+                           outcome.number, misfit)  # fmt: skip
+            return []
         output = None
         if outcome.status == OK:
             self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
                     output = load(engine.receive(_parcel(outcome)))
+                    if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
+                        what = {"message": "it has returned something that is no map's output"}
+                        outcome = outcome._replace(status=ERROR, details=what)
                 except BlockLostError as error:
                     outcome = outcome._replace(status=LOST, details={"message": str(error)})
         else:
@@ -310,3 +327,24 @@ def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:
         details.get("traceback", ""), details.get("record"), details.get("where") or what,
         outcome.phase, outcome.number,
     )  # fmt: skip
+
+
+#: Every run that somebody has or that has not ended.
+_runs: weakref.WeakSet[JobRun] = weakref.WeakSet()
+
+
+@atexit.register
+def _cancel_unfinished() -> None:
+    """Leave no job to the workers that nobody waits for any more."""
+    runs = [run for run in _runs if not run.wait(0)]
+    for run in runs:  # all at once, before we wait for the first
+        run._ask_to_end()
+    for run in runs:
+        logger.warning(
+            "job %s was cancelled because its program ended; wait for it with run.result()", run.id
+        )
+        run.cancel()
+
+
+# A forked child has copies of its parent's runs, and none of their threads.
+os.register_at_fork(after_in_child=_runs.clear)

@@ -140,6 +140,10 @@ class MapReduceJob:
     def submit(self, space: RemoteSpace | str | Engine | None = None) -> JobRun:
         """Start the job and return at once; see `run`.
 
+        The job ends with its program. One that ends by itself cancels the jobs that it has not
+        waited for, with a warning. One that is killed (SIGTERM too, unless it handles that) leaves
+        its job on the workers until the lease of 10 minutes has ended; a private space goes at once.
+
         Raises:
             InvalidJobError, InputError: As `run`.
         """

@@ -27,10 +27,11 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from mapreduce.shuffle import MapOutput, sources_of
-from workers.task import DIED, LOST, MEMORY, OK, REFUSED, Outcome
+from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
 REDUCE: Final = "reduce"
+STATUSES: Final = (OK, ERROR, DIED, LOST, REFUSED)
 #: How many attempts of one task may end with the death of their worker.
 DEATHS: Final = 4
 #: How many may because of the memory they used: another worker may have more, but a third try
@@ -114,6 +115,27 @@ class Plan:
         """Take in that these were all; return the reduces, if all maps are done."""
         self._more_maps = False
         return self._reduces() if self.failure is None else []
+
+    def misfit(self, outcome: Outcome) -> str:
+        """Return why this cannot be the outcome of a task of this job; "": it can.
+
+        Whoever may write to the space may write such tuples.
+        """
+        tasks = {MAP: len(self.outputs), REDUCE: len(self.results)}.get(outcome.phase, 0)
+        if type(outcome.number) is not int or not 0 <= outcome.number < tasks:
+            return "there is no such task"
+        if not 0 <= outcome.attempt < self._attempts[outcome.phase, outcome.number]:
+            return f"there was no attempt {outcome.attempt}"
+        if outcome.status not in STATUSES:
+            return f"no attempt ends as {outcome.status!r}"
+        if outcome.status == OK and outcome.value is None:
+            return "it has no value"
+        maps = outcome.details.get("maps", ()) if outcome.status == LOST else ()
+        if type(maps) not in (tuple, list) or not all(
+            type(number) is int and 0 <= number < len(self.outputs) for number in maps
+        ):
+            return "it misses maps that do not exist"
+        return ""
 
     def decide(self, outcome: Outcome, output: MapOutput | None = None) -> list[Order]:
         """Take in one outcome and return the tasks to write now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import threading
@@ -19,6 +20,8 @@ from workers.blocks import BlockServer, occupy, work_folder
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
+logger = logging.getLogger(__name__)
+
 #: How long a job outlives a driver that is gone, and how often a live one says it is there.
 JOB_LEASE: Final = 600.0
 _RENEW_SECONDS: Final = 60.0
@@ -27,6 +30,7 @@ _HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
+_WORKER: Final = ("worker", str, str, str, int)
 
 
 class SpaceEngine:
@@ -135,12 +139,20 @@ class SpaceEngine:
         return early or self._take_outcomes(timeout)
 
     def _take_outcomes(self, timeout: float) -> list[Outcome]:
-        template = ("result", self._job, None, None, None)
+        # With types: what else is written under this name is no result; the end clears it away.
+        template = ("result", self._job, str, int, bytes)
         try:
             values = self.space.take_many(template, _OUTCOMES, timeout)
         except errors.MatchTimeoutError:
             return []
-        return [Outcome.from_tuple(value, self._key) for value in values]
+        return list(self._outcomes_in(values))
+
+    def _outcomes_in(self, values: Iterable[Any]) -> Iterator[Outcome]:
+        for value in values:
+            try:
+                yield Outcome.from_tuple(value, self._key)
+            except (errors.AuthenticationError, errors.InvalidTupleError) as error:
+                logger.warning("job %s drops a result that is none: %s", self._job, error)
 
     def receive(self, parcel: Parcel) -> bytes:
         """See `Engine.receive`."""
@@ -182,22 +194,22 @@ class SpaceEngine:
             occupied.close()
 
         def hosts() -> set[str]:
-            return {value[2] for value in space.read_all(("worker", *[None] * 4))}
+            return {value[2] for value in space.read_all(_WORKER)}
 
         return release, hosts
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""
-        return {value[3] for value in self.space.read_all(("worker", *[None] * 4))}
+        return {value[3] for value in self.space.read_all(_WORKER)}
 
     def places(self) -> set[str]:
         """See `Engine.places`."""
-        workers = self.space.read_all(("worker", *[None] * 4))
+        workers = self.space.read_all(_WORKER)
         return {place for value in workers for place in value[1:3]}
 
     def slots(self) -> int:
         """See `Engine.slots`."""
-        return sum(value[4] for value in self.space.read_all(("worker", *[None] * 4)))
+        return sum(value[4] for value in self.space.read_all(_WORKER))
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -207,8 +219,13 @@ class SpaceEngine:
         self._interrupted.set()
         # A space that is away must not keep a cancelled job's caller waiting.
         clearing = threading.Thread(target=self._clear, name=f"clear-{self._job}", daemon=True)
-        clearing.start()
-        clearing.join(_CLEAR_SECONDS)
+        try:
+            clearing.start()
+        except RuntimeError:  # the program is ending: Python starts no thread any more
+            self.space.retry_for = min(self.space.retry_for, _CLEAR_SECONDS)
+            self._clear()
+        else:
+            clearing.join(_CLEAR_SECONDS)
         if self._server is not None:
             self._server.stop()
         self._workplace.reader.close()

@@ -31,6 +31,8 @@ from mapreduce import (
     top,
 )
 from tuplespace import RemoteSpace, connect
+from tuplespace.pickles import dump
+from workers.task import ERROR, LOST, OK, Outcome, Parcel
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -645,3 +647,81 @@ def test_an_interrupted_job_on_a_space_leaves_nothing_there(
     assert process.communicate(timeout=10) == ("interrupted\n", "")
     assert space.count(("job", None, None)) == 0
     assert space.count(("task", *[None] * 6)) == 0
+
+
+# --- results that are none ------------------------------------------------------------------------
+
+
+def test_forged_and_odd_results_are_dropped_and_the_job_goes_on(
+    space: RemoteSpace, standing_cluster: Any, tmp_path: Path, eventually: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    job = MapReduceJob([1, 2], say_and_wait(tmp_path), count_values, map_tasks=2, reduce_tasks=1)
+    run = job.submit(space)
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+    for odd in (b"junk", None, object(), 7):
+        space.write(("result", run.id, "map", 0, odd))
+    space.write(("result", run.id, ["map"], {}, b"junk"))
+    good = Outcome(run.id, "map", 0, 0, OK, "h/1", 1, 0.0)
+    for forged in (
+        good, good._replace(number=99), good._replace(number=-1, status=ERROR),
+        good._replace(phase="zzz", status=ERROR), good._replace(attempt=3, status=ERROR),
+        good._replace(status=LOST, details={"maps": (99,)}),
+    ):  # fmt: skip
+        space.write(forged.to_tuple(standing_cluster.key))
+    eventually(lambda: len([line for line in caplog.messages if "drops a result" in line]) >= 7)
+    (tmp_path / "go").touch()
+
+    assert run.result(20) == [[(1, 1), (2, 1)]]
+    assert run.progress().attempts_failed == 0
+    eventually(lambda: nothing_of_a_job_is_left(space))
+
+
+def test_a_map_whose_value_is_no_output_is_an_attempt_that_failed(
+    space: RemoteSpace, standing_cluster: Any, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    job = MapReduceJob([1], say_and_wait(tmp_path), count_values, map_tasks=1, reduce_tasks=1)
+    run = job.submit(space)
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 1)
+    odd = Outcome(run.id, "map", 0, 0, OK, "h/1", 1, 0.0, Parcel(dump(5)))
+    space.write(odd.to_tuple(standing_cluster.key))
+    eventually(lambda: run.progress().attempts_failed == 1)
+    (tmp_path / "go").touch()
+
+    assert run.result(20) == [[(1, 1)]]
+
+
+UNWAITED = """
+import os, sys, time
+from mapreduce import MapReduceJob, collect
+
+runs = [MapReduceJob([1, 2, 3], lambda r, f=sys.argv[2]: (open(f + "/begun", "w"), time.sleep(600)),
+                     collect, map_tasks=3).submit(sys.argv[1]) for _ in range(2)]
+while not os.path.exists(sys.argv[2] + "/begun"):
+    time.sleep(0.01)
+if not os.fork():
+    sys.exit(3)  # no run of its own: it cancels none
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 3
+assert not any(run.wait(0.6) for run in runs)
+print(*(run.id for run in runs))
+"""
+
+
+def test_a_program_that_ends_takes_its_unfinished_jobs_with_it(
+    cluster: Any, run_python: Callable[..., subprocess.Popen[str]], tmp_path: Path,
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    cluster.start_agent()
+    space = cluster.connect()
+    process = run_python("-c", UNWAITED, cluster.uri, str(tmp_path))
+
+    output, error = process.communicate(timeout=20)
+
+    assert process.returncode == 0, error
+    jobs = output.split()
+    assert len(jobs) == 2
+    assert "Traceback" not in error
+    for job in jobs:
+        assert f"job {job} was cancelled because its program ended" in error
+        assert space.count(("job", job, None)) == 0
+    eventually(lambda: nothing_of_a_job_is_left(space))

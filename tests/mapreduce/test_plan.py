@@ -10,7 +10,7 @@ import pytest
 from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
 from mapreduce.shuffle import MapOutput, output_of
 from workers.blocks import Frame, Location
-from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
+from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome, Parcel
 
 
 def output(number: int, generation: int = 0, content: int = 0, partitions: int = 2) -> MapOutput:
@@ -318,3 +318,23 @@ def test_whatever_happens_in_whatever_order_it_ends_with_every_result(seed: int)
                 in_flight += plan.decide(result, made if order.phase == MAP else None)
 
     assert plan.done or (plan.failure is not None and plan.failure.status == LOST)
+
+
+# --- what is no outcome of this job ---------------------------------------------------------------
+
+
+def test_what_cannot_be_an_outcome_of_the_plan_is_told() -> None:
+    plan = Plan(2, 1)
+    first = plan.start()[0]
+    good = outcome(first)._replace(value=Parcel(b"x"))
+    assert plan.misfit(good) == ""
+    assert plan.misfit(good._replace(status=LOST, value=None, details={"maps": (0, 1)})) == ""
+
+    for odd in (
+        {"phase": "zzz"}, {"phase": REDUCE}, {"number": 2}, {"number": -1}, {"number": "0"},
+        {"number": True}, {"attempt": 1}, {"attempt": -1}, {"status": "fine"}, {"value": None},
+        {"phase": REDUCE, "number": 5},
+    ):  # fmt: skip
+        assert plan.misfit(good._replace(**odd)), odd
+    for maps in ((2,), (-1,), ("0",), (0, None), 7, "0"):
+        assert plan.misfit(good._replace(status=LOST, details={"maps": maps})), maps
