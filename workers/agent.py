@@ -12,7 +12,8 @@ What if ... right here? The agent dies: its session's claims are released a seco
 workers see their pipe close and end. A worker dies: the task it ran alone is answered DIED, a
 group is run again one by one, because nobody knows which of them it was. The space is away: the
 agent goes on trying and says so; results wait. The space came back empty: all claims are void,
-so what is on the shelf is dropped and the agent starts over.
+so what is on the shelf is dropped and the agent starts over. A thread of the agent itself fails,
+as none should: the agent ends, and says so, for half of it would keep its claims from the others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import shutil
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,13 +33,14 @@ from typing import Final
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
-from tuplespace.interface import Claim, Handle
+from tuplespace.interface import Handle
 from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
 from workers.claims import Claims
 from workers.clerk import Clerk
+from workers.errors import WorkerError
 from workers.memory import worker_limit
 from workers.shelf import OVERDUE_SECONDS, Errand, Shelf
 from workers.sizes import in_words
@@ -95,12 +98,11 @@ class Agent:
         self._registration: Handle | None = None
         self._registered_at = ""  # the space's id
         self._registering = threading.Lock()
-        self._known_jobs: set[str] = set()  # the claimer's; some may have ended
-        self._served_jobs: set[str] = set()  # those that the keeper clears up after
-        self._over: set[str] = set()  # of these, the ones that have ended
+        self._over: set[str] = set()  # jobs that we have served and that have ended
         self._running: dict[Child, list[Errand]] = {}
         self._watch = Watch(self._memory, lambda: list(self._running), self._stopping)
         self._said_away = -math.inf
+        self._broken = ""
 
     # -- starting and stopping
 
@@ -110,6 +112,7 @@ class Agent:
         Raises:
             AuthenticationError: The key is not the space's. WorkFolderError: No folder for blocks.
             InvalidArgumentError: Several spaces answered on the local network; it names them.
+            WorkerError: It has ended because one of its threads failed.
         """
         root = work_folder(self._work_dir)
         if not self._connect():
@@ -124,13 +127,19 @@ class Agent:
         )  # fmt: skip
         targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
-            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            threading.Thread(
+                target=self._guard, args=(target,), name=target.__name__.strip("_"), daemon=True
+            )
             for target in targets
         ]
         self._feeders = jobs[-self._processes :]
         self._claims = Claims(self._space, self.name, self.host)
         self._clerk = Clerk(
-            self._space, self._shelf, self._excuse, lambda line: self._say(f"{self.name}: {line}")
+            self._space,
+            self._shelf,
+            self._excuse,
+            lambda line: self._say(f"{self.name}: {line}"),
+            self._guard,
         )
         for thread in jobs:
             thread.start()
@@ -147,7 +156,19 @@ class Agent:
         self._occupied.close()
         if not self._job_folders():
             remove_deserted(root)
+        if self._broken:
+            raise WorkerError(f"{self.name} has ended: {self._broken}")
         self._say(f"worker {self.name} stopped")
+
+    def _guard(self, target: Callable[[], None]) -> None:
+        """Run a thread's target; end the agent if it fails, and with it its claims."""
+        try:
+            target()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, others can do the work
+            name = threading.current_thread().name
+            self._broken = f"its thread {name!r} has failed: {error!r}"
+            self.stop()
+            self._say(f"{self.name} ends, {self._broken}\n{traceback.format_exc()}")
 
     def stop(self) -> None:
         """Make `run` finish what runs, give back the rest and return; for any thread."""
@@ -200,33 +221,15 @@ class Agent:
     def _claim(self) -> None:
         while (wanted := self._shelf.wait_for_room()) > 0:
             try:
-                claims = self._claims.claim(wanted)
+                claims = self._claims.of_live_jobs(self._claims.claim(wanted))
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
                 continue
-            claims, now = self._of_live_jobs(claims), time.monotonic()
+            now = time.monotonic()
             surplus = self._shelf.add([Errand(claim, now) for claim in claims])
             self._claims.release([errand.claim for errand in surplus])
-
-    def _of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
-        """Return the claims whose jobs have a driver, and end the others' jobs."""
-        jobs = {claim.tuple[1] for claim in claims}
-        if jobs <= self._known_jobs:
-            return claims
-        try:
-            self._served_jobs |= jobs
-            self._known_jobs = known = self._claims.live_jobs()
-            for job in jobs - known:
-                dead = [claim for claim in claims if claim.tuple[1] == job]
-                self._space.confirm_many([(claim, ()) for claim in dead])
-                self._claims.clear_job(job)
-            return self._claims.own_first([claim for claim in claims if claim.tuple[1] in known])
-        except errors.TupleSpaceError as error:
-            self._claims.release(claims)
-            self._excuse(error)
-            return []
 
     # -- the feeders
 
@@ -358,8 +361,8 @@ class Agent:
         """End what is left of jobs that have ended, and delete folders that nobody works for."""
         folders = self._job_folders()
         held = {errand.value[1] for errand in self._shelf.held()}
-        self._served_jobs |= held
-        served = set(self._served_jobs)  # as it was before we ask: the claimer adds new ones
+        self._claims.served_jobs |= held
+        served = set(self._claims.served_jobs)  # as it was before we ask: the claimer adds new ones
         if folders or served:
             live = self._claims.live_jobs()
             self._over = served - live
@@ -369,7 +372,7 @@ class Agent:
                     child.kill("was ended: its job has ended")
             for job in self._over:
                 self._claims.clear_job(job)
-            self._served_jobs -= self._over - held
+            self._claims.served_jobs -= self._over - held
             for job in folders.keys() - live:
                 shutil.rmtree(folders[job], ignore_errors=True)
         remove_deserted(self._root.parent)

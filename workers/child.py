@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from tuplespace.errors import InvalidTupleError
 from tuplespace.wire import pack, unpack
 from workers.worker import RECALL, Assignment
 
@@ -80,6 +81,7 @@ class Child:
         self._reason, self._cause = "", ""
         self._pipe = Connection(ours.detach())
         self._heard = 0.0  # from it, or from us
+        self._asked: list[Any] = []  # job, phase and number of the tasks it has not answered
         self._can_recall = False
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
@@ -117,6 +119,7 @@ class Child:
             WorkerDiedError: It has ended.
         """
         self._heard, self._can_recall = time.monotonic(), len(group) > 1
+        self._asked = [value[1:4] for value in group]
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
@@ -129,13 +132,33 @@ class Child:
             Their seconds, their results, and how many tasks it gives back, from the group's end.
 
         Raises:
-            WorkerDiedError: It has ended.
+            WorkerDiedError: It has ended; or it was ended, for an answer to something else.
         """
         message = self._receive()
         self._heard = time.monotonic()
-        answers = unpack(message)
-        self.has_answered = self.has_answered or bool(answers[1])
+        try:
+            seconds, results, given_back = answers = unpack(message)
+            self._check(seconds, results, given_back)
+        except (InvalidTupleError, ValueError, TypeError):
+            self.kill("was ended: it gave an answer that it was not asked for")
+            raise WorkerDiedError(self._epitaph(), self._cause) from None
+        self.has_answered = self.has_answered or bool(results)
         return answers
+
+    def _check(self, seconds: Any, results: Any, given_back: Any) -> None:
+        """Raise ValueError or TypeError unless these answer the next tasks.
+
+        A process that the task has left behind, or its code, may write to the pipe as well.
+        """
+        left = len(self._asked)
+        begun = left - given_back
+        asked, self._asked = self._asked[: len(results)], self._asked[len(results) : begun]
+        if (
+            not len(seconds) == len(results) <= begun <= left
+            or [value[1:4] for value in results] != asked
+            or not all(type(each) is float for each in seconds)
+        ):
+            raise ValueError
 
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""

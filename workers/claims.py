@@ -23,6 +23,9 @@ class Claims:
     def __init__(self, space: Space, name: str, host: str) -> None:
         self._space, self._own_names = space, (name, host)
         self._aiming = False  # whether a live job says that some of its tasks have an affinity
+        self._known_jobs: set[str] = set()  # some may have ended
+        #: Those that are to be cleared up after when they have ended.
+        self.served_jobs: set[str] = set()
 
     def claim(self, wanted: int) -> list[Claim]:
         """Wait for tasks and claim so many at most.
@@ -43,7 +46,28 @@ class Claims:
         template = ("task", str, str, int, this_runtime(), OneOf(*affinities), bytes)
         return self._space.claim_many(template, wanted, lease=CLAIM_LEASE, timeout=timeout)
 
-    def own_first(self, claims: list[Claim]) -> list[Claim]:
+    def of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
+        """Return the claims whose jobs have a driver, and end the others' jobs.
+
+        Raises:
+            TupleSpaceError: The space is away, or was lost; the claims have been given back.
+        """
+        jobs = {claim.tuple[1] for claim in claims}
+        if jobs <= self._known_jobs:
+            return claims
+        try:
+            self.served_jobs |= jobs
+            self._known_jobs = known = self.live_jobs()
+            for job in jobs - known:
+                dead = [claim for claim in claims if claim.tuple[1] == job]
+                self._space.confirm_many([(claim, ()) for claim in dead])
+                self.clear_job(job)
+            return self._own_first([claim for claim in claims if claim.tuple[1] in known])
+        except errors.TupleSpaceError:
+            self.release(claims)
+            raise
+
+    def _own_first(self, claims: list[Claim]) -> list[Claim]:
         """Give some of these back for tasks that are aimed at us, if there are any.
 
         For the first claims of a job: only then do we know that it aims its tasks.
@@ -62,8 +86,8 @@ class Claims:
 
     def live_jobs(self) -> set[str]:
         """Return the jobs that have a driver."""
-        found = self._space.read_all(("job", None, None))
-        self._aiming = any(type(about) is dict and about.get("affinity") for *_, about in found)
+        found = self._space.read_all(("job", str, dict))
+        self._aiming = any(about.get("affinity") for *_, about in found)
         return {value[1] for value in found}
 
     def clear_job(self, job: str) -> None:

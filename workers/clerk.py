@@ -32,16 +32,16 @@ class Clerk:
     Args:
         space: Where. shelf: Forgets the errands whose claims have ended.
         excuse: Told of an error that a later try may not meet; waits a little.
-        say: Told what a person should know.
+        say: Told what a person should know. guard: Runs the thread's target.
     """
 
     def __init__(
         self, space: Space, shelf: Shelf, excuse: Callable[[errors.TupleSpaceError], None],
-        say: Callable[[str], None],
+        say: Callable[[str], None], guard: Callable[[Callable[[], None]], None],
     ) -> None:  # fmt: skip
         self._space, self._shelf, self._excuse, self._say = space, shelf, excuse, say
         self._answers: queue.SimpleQueue[list[Answer] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
+        self._thread = threading.Thread(target=guard, args=(self._run,), name="clerk", daemon=True)
         self._thread.start()
 
     def put(self, answers: list[Answer]) -> None:

@@ -192,6 +192,9 @@ class Outcome(NamedTuple):
             _, job, phase, number, sealed = value
             body = key.unseal(_context("result", (job, phase, number)), sealed)
             attempt, status, worker, pid, seconds, parcel, details = unpack(body)
+            types = [type(each) for each in (attempt, status, worker, pid)]
+            if types != [int, str, str, int] or type(details) not in (dict, type(None)):
+                raise TypeError("a field is of another type")
             return cls(
                 job, phase, number, attempt, status, worker, pid, seconds,
                 None if parcel is None else Parcel.from_plain(parcel), details or {},
@@ -201,4 +204,8 @@ class Outcome(NamedTuple):
 
 
 def _context(kind: str, head: Any) -> str:
-    return f"{kind}|{head[0]}|{head[1]}|{head[2]}"
+    context = f"{kind}|{head[0]}|{head[1]}|{head[2]}"
+    # A lone surrogate, which a tuple may well hold, has no UTF-8.
+    if context.isascii():
+        return context
+    return "escaped|" + context.encode("unicode_escape").decode()

@@ -2,6 +2,7 @@
 
 It never dies of user code that merely raises, and never outlives its agent: the bell from the
 agent ends, and a thread that listens to it ends the process and whatever the task has started.
+What if a task forks, and returns in both processes? The child ends there: one of them answers.
 ::
 
     agent -> worker   Assignment, then groups of task tuples
@@ -21,8 +22,8 @@ import threading
 import time
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -45,6 +46,11 @@ RECALL: Final = b"r"
 _FUNCTIONS_KEPT: Final = 32
 _BYTES_KEPT: Final = 64 << 20
 _PR_SET_PDEATHSIG: Final = 1
+#: What may travel of an exception's own details: so many plain values, and so many ints in one.
+_PLAIN: Final = frozenset((str, int, float, bytes, bool, type(None)))
+_TEXTS: Final = ("error", "message", "traceback", "record", "where", "cause")
+_DETAILS: Final = 32
+_INTS: Final = 10_000
 
 TaskFunction = Callable[[Any, Workplace, Task], Any]
 
@@ -86,11 +92,12 @@ class Worker:
         task, status, parcel, details = None, ERROR, None, {}
         try:
             task = Task.from_tuple(value, self._key)
-            function = self._function(task)
-            argument = load(self._workplace.receive(task.argument))
-            result = function(argument, self._workplace, task)
-            name = f"{task.phase}-{task.number}-result"
-            parcel, status = self._workplace.send(task.job, name, result), OK
+            with _ending_forks():
+                function = self._function(task)
+                argument = load(self._workplace.receive(task.argument))
+                result = function(argument, self._workplace, task)
+                name = f"{task.phase}-{task.number}-result"
+                parcel, status = self._workplace.send(task.job, name, result), OK
         except (AuthenticationError, InvalidTupleError) as error:
             status = REFUSED if task is None else ERROR
             details = describe(error)
@@ -107,7 +114,12 @@ class Worker:
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
             details,
         )  # fmt: skip
-        return seconds, outcome.to_tuple(self._key)
+        try:
+            return seconds, outcome.to_tuple(self._key)
+        except Exception as error:  # noqa: BLE001  # an answer there must be
+            plain = {"error": type(error).__name__, "message": f"no answer: {summary(error)}"}
+            failed = outcome._replace(status=ERROR, value=None, details=plain)
+            return seconds, failed.to_tuple(self._key)
 
     def _function(self, task: Task) -> TaskFunction:
         """Return the task's function, unpickled once and among the modules it came with."""
@@ -140,12 +152,60 @@ def describe(error: BaseException) -> dict[str, Any]:
     """Return what a person wants to know of an exception, as plain data."""
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     details = {
-        "error": type(error).__name__,
+        "error": shorten(type(error).__name__),
         "message": summary(error),
         "traceback": shorten(trace),
     }
-    more = getattr(error, "outcome_details", None)
-    return {**details, **more} if isinstance(more, dict) else details
+    with suppress(Exception):  # it may be user code
+        more = getattr(error, "outcome_details", None)
+        for name, value in list(more.items())[:_DETAILS] if type(more) is dict else ():
+            plain = _plain(value)
+            wanted = plain is not None and (type(plain) is str or name not in _TEXTS)
+            if type(name) is str and wanted:
+                details[shorten(name)] = plain
+    return details
+
+
+def _plain(value: Any) -> Any:
+    """Return what may travel of a detail; None: nothing."""
+    if type(value) is str:
+        return shorten(value)
+    if type(value) is bytes:
+        return value[:_INTS]
+    if type(value) in (tuple, list):
+        return value[:_INTS] if all(type(each) is int for each in value[:_INTS]) else None
+    return value if type(value) in _PLAIN else None
+
+
+@contextmanager
+def _ending_forks() -> Iterator[None]:
+    """End a process here that was forked meanwhile, as a script's end would: it is not the worker."""
+    pid, error = os.getpid(), None
+    try:
+        yield
+    except BaseException as raised:
+        if os.getpid() == pid:
+            raise
+        error = raised
+    if os.getpid() != pid:
+        _leave(error)
+
+
+def _leave(error: BaseException | None) -> NoReturn:
+    code: Any = 0
+    try:
+        if isinstance(error, SystemExit):
+            code = error.code or 0
+            if not isinstance(code, int):
+                sys.stderr.write(f"{code}\n")
+                code = 1
+        elif error is not None:
+            code = 1
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code & 0xFF if isinstance(code, int) else 1)
 
 
 class Desk:

@@ -753,3 +753,136 @@ def test_an_agent_is_listed_once_after_its_space_came_back_empty(
         listed.next(1.0)
         listed.next(1.0)
     assert space.count(("worker", *[None] * 4)) == 1
+
+
+# --- what goes wrong in the product's own house ---------------------------------------------------
+
+
+def test_a_process_that_a_task_forked_answers_nothing(job: Job, standing_cluster: Any) -> None:
+    def fork(argument: int) -> int:
+        os.fork()  # and so it returns twice
+        return argument
+
+    def fork_and_exit(argument: int) -> int:
+        pid = os.fork()
+        if not pid:
+            sys.exit(argument)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    before = set(standing_cluster.agents[0].workers)
+
+    assert job.run(fork, *range(10)) == [*range(10)]
+    assert job.run(fork_and_exit, 0, 3) == [0, 3]
+    assert job.run(lambda n: n, *range(100)) == [*range(100)]
+    assert before <= set(standing_cluster.agents[0].workers)
+
+
+def test_a_worker_that_answers_something_else_is_replaced(job: Job, standing_cluster: Any) -> None:
+    def answer_another(number: int) -> None:
+        from multiprocessing.connection import Connection
+
+        from tuplespace.wire import pack
+
+        for descriptor in range(3, 100):  # one of them leads to the agent
+            try:
+                kind = os.readlink(f"/dev/fd/{descriptor}")
+            except OSError:
+                continue
+            if kind.startswith("socket:"):
+                pipe = Connection(os.dup(descriptor))
+                pipe.send_bytes(pack(((0.1,), (("result", "other", "work", number, b""),), 0)))
+        time.sleep(60)  # until it is ended
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc")
+    job.write(answer_another, 7)
+
+    [outcome] = job.outcomes(1)
+
+    assert outcome.status == DIED
+    assert "not asked for" in outcome.details["message"]
+    assert job.run(lambda n: n, *range(20)) == [*range(20)]
+
+
+class TooMuchToTellError(Exception):
+    outcome_details = {  # noqa: RUF012
+        "object": object(), "class": int, "nested": {"a": {}}, "message": 5, "record": "r" * 10**6,
+        "maps": [1, 2], "mixed": [1, "x"], 7: "no name", "count": 3, "where": b"nowhere",
+    }  # fmt: skip
+
+
+class UntellableError(Exception):
+    @property
+    def outcome_details(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_only_plain_details_of_an_exception_travel(job: Job, standing_cluster: Any) -> None:
+    def fail(error: type[Exception]) -> None:
+        raise error("why")
+
+    before = set(standing_cluster.agents[0].workers)
+    job.write(fail, TooMuchToTellError, UntellableError)
+
+    first, second = job.outcomes(2)
+
+    assert [first.status, second.status] == [ERROR, ERROR]
+    assert first.details.keys() == {"error", "message", "traceback", "record", "maps", "count"}
+    assert "why" in first.details["message"]
+    assert "why" in second.details["message"]
+    assert len(first.details["record"]) < 20_000
+    assert (first.details["maps"], first.details["count"]) == ([1, 2], 3)
+    assert before <= set(standing_cluster.agents[0].workers)
+
+
+def test_names_that_are_no_text_harm_nobody(job: Job, standing_cluster: Any) -> None:
+    before = set(standing_cluster.agents[0].workers)
+    for odd in ("\ud800", "a\0b", "../" * 100, "x" * 10_000):
+        job.space.write(("job", odd, {}))
+        job.space.write(("task", odd, "work", 0, this_runtime(), ANYWHERE, b""))
+        job.space.write(("task", job.id, odd, 10**40, this_runtime(), ANYWHERE, b""))
+        for name in (odd, job.id):
+            value = job.space.take(("result", name, None, None, None), timeout=10)
+            assert Outcome.from_tuple(value, job.key).status == REFUSED
+        job.space.take(("job", odd, None), timeout=0)
+    for value in ([job.id], {"j": 1}, object()):  # which no template of the agent's matches
+        job.space.write(("job", value, {}), lease=5)
+        job.space.write(("job", "x", value), lease=5)
+        job.space.write(("task", value, "work", 0, this_runtime(), ANYWHERE, b""), lease=5)
+
+    assert job.run(lambda n: n, *range(20)) == [*range(20)]
+    assert before <= set(standing_cluster.agents[0].workers)
+
+
+BREAKS = """
+import sys
+from workers.serve import serve
+
+def announce(line):
+    print(line, flush=True)
+    if line.startswith("worker process"):  # one has died
+        raise RuntimeError("nobody expects this")
+
+serve(sys.argv[1], 2, announce=announce, drain=0.1)
+"""
+
+
+def test_an_agent_of_which_a_thread_fails_ends_and_others_do_the_work(
+    cluster: Any, new_job: Callable[[], Job], run_python: Callable[..., Any], tmp_path: Path,
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    agent = run_python("-c", BREAKS, cluster.uri)
+    job = new_job()
+    job.write(say_and_wait(tmp_path), "waits")
+    eventually(begun(tmp_path))
+    job.write(die_by_exit, 0)
+
+    output, error = agent.communicate(timeout=15)
+
+    assert agent.returncode == 1
+    assert "Traceback" in output
+    assert "WorkerError" in error
+    assert "nobody expects this" in error
+    cluster.start_agent()
+    (tmp_path / "go").touch()
+    assert [outcome.status for outcome in job.outcomes(2)] == [OK, DIED]
