@@ -61,7 +61,7 @@ def deal(
 
 def _weight_of_pair(columns: list[Columns]) -> float:
     """Estimate what a pair dealt last costs in memory, in bytes."""
-    last = [(keys[-1], values[-1]) for keys, values in columns[:_SAMPLE] if keys]
+    last = list(islice(((keys[-1], values[-1]) for keys, values in columns if keys), _SAMPLE))
     return _PLACES + sum(map(size_of, last)) / len(last)
 
 

@@ -31,6 +31,12 @@ def test_a_batch_is_handed_on_before_the_next_pair_is_asked_for(monkeypatch):
     assert size_of(first) < 2_000_000
 
 
+def test_a_few_pairs_go_to_the_last_of_many_partitions():
+    pairs = [(number, number) for number in range(3000)]
+    [columns] = deal(pairs, lambda key, R: R - 1, 500)
+    assert columns[499] == ([*range(3000)], [*range(3000)])
+
+
 @pytest.mark.parametrize("pairs", [[], [(1, 1)]])
 def test_there_is_always_a_batch(pairs):
     assert [len(batch) for batch in deal(pairs, hash_partition, 4)] == [4]
