@@ -108,8 +108,8 @@ class by_key:  # noqa: N801 - reads as the words it is
     values, unless they are to be sorted.
 
     For a *secondary sort*, keys are tuples of what to group by and what to sort by, as in
-    ``by_key(f, sort=True, group=lambda key: key[0])``. The job has to bring a group's keys together,
-    too: ``job.partition = lambda key, R: hash_partition(key[0], R)``. The function is told
+    ``by_key(f, sort=True, group=lambda key: key[0])``. As a job's reduce it has the keys dealt by
+    their groups, unless the job has a partition of its own. The function is told
     ``group(key)``, not the whole keys; what it needs of them belongs into the values as well.
 
     Args:

@@ -242,8 +242,13 @@ def _parse_once(source: bytes) -> ast.Module:
         return ast.parse(source)
 
 
-def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Yield all that import statements name: modules, and names in them that may be modules."""
+@functools.lru_cache(maxsize=1024)  # a program submits many jobs
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
+    """Return all that import statements name: modules, and names in them that may be modules."""
+    return tuple(_imported(source, package))
+
+
+def _imported(source: bytes, package: str) -> Iterator[str]:
     try:
         tree = _parse(source)
     except (SyntaxError, ValueError):
