@@ -185,18 +185,24 @@ def test_what_is_stored_is_counted_and_what_has_gone_is_not(space):
     ],
 )
 def test_the_estimate_is_about_what_memory_they_take(make):
+    sent = [pack((make(number),)) for number in range(3000)]
+    # Twice, for what Python itself may have to enlarge meanwhile, such as its table of names.
+    measured = [memory_and_estimate(sent) for _ in range(2)]
+    taken = min(memory for memory, _ in measured)
+    assert 0.7 * taken < measured[0][1] == measured[1][1] < 2.5 * taken
+
+
+def memory_and_estimate(sent):
     core = SpaceCore()
     lane = core.connect("client", 0.0).lane(1)
-    sent = [pack((make(number),)) for number in range(3000)]
     tracemalloc.start()
     try:
         for number, data in enumerate(sent):
             core.call(lane, number, "write", (unpack(data), None), 0.0)
             core.effects.clear()
-        taken = tracemalloc.get_traced_memory()[0]
+        return tracemalloc.get_traced_memory()[0], core.status(0.0)["bytes"]
     finally:
         tracemalloc.stop()
-    assert 0.7 * taken < core.status(0.0)["bytes"] < 2.5 * taken
 
 
 def test_as_many_calls_wait_as_are_allowed(limited, parked):
