@@ -1,7 +1,7 @@
 """Pairs, and what users hand us in their place.
 
-Loops over pairs run once per pair, in all of these modules, so they go through *blocks*, lists of
-pairs: a block can be searched for the pair that is none once a loop has failed on it, and errors
+Loops over pairs run once per pair, in all of these modules, so they go through *blocks*, sequences
+of pairs: a block can be searched for the pair that is none once a loop has failed on it, and errors
 in what computes the pairs come up between the blocks, where no pair is blamed for them.
 """
 

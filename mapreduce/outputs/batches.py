@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from mapreduce.weights import size_of
+
 #: What a batch should come to, in bytes.
 AIM: Final = 1 << 20
 _FIRST: Final = 8
 _GROWTH: Final = 4
 # One of so many items is looked at before more of them are taken.
 _PIECE: Final = 128
-_ELEMENTS: Final = 8
 
 
 class Batches:
@@ -34,7 +35,7 @@ class Batches:
         items = self._items
         while batch := list(islice(items, min(self._many, _PIECE))):
             while (left := self._many - len(batch)) > 0:
-                if _PIECE * _weight(batch[-1]) > self._aim:
+                if _PIECE * size_of(batch[-1]) > self._aim:
                     break
                 before = len(batch)
                 batch += islice(items, min(left, _PIECE))
@@ -47,15 +48,3 @@ class Batches:
         """Say how many bytes the batch yielded last was, so that the next is of the right size."""
         by_size = self._aim * self._many // size if size else self._most
         self._many = max(1, min(self._most, _GROWTH * self._many, by_size))
-
-
-def _weight(item: Any) -> int:
-    """Return how many bytes or characters can be seen in an item at once, the same anywhere."""
-    if isinstance(item, (str, bytes, bytearray)):
-        return len(item)
-    parts: Iterable[Any] = ()
-    if isinstance(item, dict):
-        parts = islice(item.values(), _ELEMENTS)
-    elif isinstance(item, (tuple, list)):
-        parts = item[:_ELEMENTS]
-    return sum([len(part) for part in parts if isinstance(part, (str, bytes, bytearray))])
