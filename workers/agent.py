@@ -38,7 +38,7 @@ from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
-from workers.claims import Claims
+from workers.claims import Claims, clear_job
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
@@ -371,7 +371,7 @@ class Agent:
                     # Nobody waits for it, and it may never end by itself.
                     child.kill("was ended: its job has ended")
             for job in self._over:
-                self._claims.clear_job(job)
+                clear_job(self._space, job)
             self._claims.served_jobs -= self._over - held
             for job in folders.keys() - live:
                 shutil.rmtree(folders[job], ignore_errors=True)

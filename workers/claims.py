@@ -11,6 +11,7 @@ from tuplespace.template import OneOf
 from workers.task import ANYWHERE, this_runtime
 
 CLAIM_LEASE: Final = 30.0
+_CLEARED_AT_ONCE: Final = 1000
 
 
 class Claims:
@@ -61,7 +62,7 @@ class Claims:
             for job in jobs - known:
                 dead = [claim for claim in claims if claim.tuple[1] == job]
                 self._space.confirm_many([(claim, ()) for claim in dead])
-                self.clear_job(job)
+                clear_job(self._space, job)
             return self._own_first([claim for claim in claims if claim.tuple[1] in known])
         except errors.TupleSpaceError:
             self.release(claims)
@@ -90,13 +91,16 @@ class Claims:
         self._aiming = any(about.get("affinity") for *_, about in found)
         return {value[1] for value in found}
 
-    def clear_job(self, job: str) -> None:
-        """Remove the tuples of a job whose driver has gone for good."""
-        templates: tuple[Any, ...] = (
-            ("task", job, *[None] * 5),
-            ("result", job, None, None, None),
-        )
-        for template in templates:
-            with suppress(errors.MatchTimeoutError):
-                while True:
-                    self._space.take_many(template, 1000, timeout=0)
+
+def clear_job(space: Space, job: str) -> None:
+    """Remove the tuples of a job: tasks first, so that nobody begins another.
+
+    Raises:
+        TupleSpaceError: The space is away, or was lost.
+    """
+    tasks: tuple[Any, ...] = ("task", job, *[None] * 5)
+    results: tuple[Any, ...] = ("result", job, *[None] * 3)
+    for template in (tasks, results):
+        with suppress(errors.MatchTimeoutError):
+            while True:
+                space.take_many(template, _CLEARED_AT_ONCE, timeout=0)

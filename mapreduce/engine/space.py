@@ -17,6 +17,7 @@ from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.interface import Handle
 from workers.blocks import BlockServer, occupy, work_folder
+from workers.claims import clear_job
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
@@ -236,11 +237,8 @@ class SpaceEngine:
             self.space.close()
 
     def _clear(self) -> None:
-        """Remove the job's tuples: tasks first, so that nobody begins another."""
+        """Remove the job's tuples."""
         with suppress(errors.TupleSpaceError), self._writing:
-            for template in (("task", self._job, *[None] * 5), ("result", self._job, *[None] * 3)):
-                with suppress(errors.MatchTimeoutError):
-                    while True:
-                        self.space.take_many(template, _OUTCOMES, timeout=0)
+            clear_job(self.space, self._job)
             if self._handle is not None:
                 self._handle.cancel()  # the agents' sweep deletes the blocks
