@@ -1,6 +1,7 @@
 """Workers: agents that claim tasks from a tuple space and run them in worker processes."""
 
-from workers.agent import Agent
+from typing import TYPE_CHECKING, Any
+
 from workers.errors import (
     BlockLostError,
     InvalidBundleError,
@@ -8,6 +9,9 @@ from workers.errors import (
     WorkerError,
     WorkFolderError,
 )
+
+if TYPE_CHECKING:
+    from workers.agent import Agent
 
 __all__ = [
     "Agent",
@@ -17,3 +21,12 @@ __all__ = [
     "WorkFolderError",
     "WorkerError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Worker processes import this package too, and have no use for an agent.
+    if name == "Agent":
+        from workers.agent import Agent
+
+        return Agent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
