@@ -1,0 +1,1 @@
+"""Where what a core decided is kept: in a file, or nowhere."""
