@@ -6,7 +6,6 @@
 [[('a', 2), ('rose', 2), ('is', 1)]]
 """
 
-from mapreduce.driver import JobRun
 from mapreduce.errors import (
     InputError,
     InvalidJobError,
@@ -34,6 +33,7 @@ from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.report import Progress, Report
+from mapreduce.run import JobRun
 
 __all__ = [
     # The job

@@ -1,16 +1,13 @@
-"""The driver: carries a plan's orders to an engine and outcomes back, in a thread of its own."""
+"""The driver: carries a plan's orders to an engine and outcomes back."""
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 import time
-import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
@@ -30,23 +27,23 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.5
 #: When a job that no worker serves says so.
 _NOTICE_SECONDS: Final = 2.0
-_CANCEL_SECONDS: Final = 8.0
 
 
-class JobRun:
-    """A job on its way; made by `MapReduceJob.submit`.
+class Driver:
+    """Drives one job, in one thread; what its user asks meanwhile may come from others.
+
+    Args:
+        job: Its id. plan: The job, planned; or what reads the head of its stream and plans it.
+        results: What becomes of the reduces' results.
 
     Attributes:
-        id: The job's id. report: What it took, so far. counters: The user's own.
+        report: What it took, so far. cancelled: Set it, and `drive` ends with JobCancelledError.
     """
 
-    def __init__(
-        self, id: str, engine: Callable[[], Engine], plan: Planned | Callable[[], Planned],
-        results: Results,
-    ) -> None:  # fmt: skip
-        self.id = id
+    def __init__(self, job: str, plan: Planned | Callable[[], Planned], results: Results) -> None:
+        self.job = job
         self.report = Report()
-        self.counters: Counter[str] = Counter()
+        self.cancelled = threading.Event()
         self._splits: Sequence[PlannedSplit] = ()
         self._plan = Plan(0, 0, more_maps=True)
         #: Guards the plan, which the feeder of a stream changes too.
@@ -56,34 +53,15 @@ class JobRun:
         if isinstance(plan, Planned):
             self._begin(plan)
         else:
-            self._feeder = Feeder(id, plan, self._lock)
-        self._engine: Engine | None = None
+            self._feeder = Feeder(job, plan, self._lock)
         self._revoked: Counter[int] = Counter()
         self._notice = ""
         self._results = results
-        self._error: BaseException | None = None
-        self._cancelled = threading.Event()
-        self._ended = threading.Event()
-        self._started = time.monotonic()
-        self._noticed_at = self._started + _NOTICE_SECONDS
-        self._thread = threading.Thread(
-            target=self._run, args=(engine,), name=f"driver-{id}", daemon=True
-        )
-        _runs.add(self)
-        self._thread.start()
+        self._noticed_at = time.monotonic() + _NOTICE_SECONDS
 
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
         self._description = planned.description
-
-    def __repr__(self) -> str:
-        done = self.progress()
-        return (
-            f"<JobRun {self.id}: {done.map_done}/{done.map_total} maps, "
-            f"{done.reduce_done}/{done.reduce_total} reduces done>"
-        )
-
-    # -- for the user
 
     def progress(self) -> Progress:
         """Return how far it is; never blocks."""
@@ -94,83 +72,34 @@ class JobRun:
             plan.failed_attempts, self._notice,
         )  # fmt: skip
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, well or not; False if it has not within `timeout` seconds."""
-        return self._ended.wait(timeout)
+    def counters(self) -> Counter[str]:
+        """Return the sums of what the tasks that are done have counted."""
+        return Counter()
 
-    def result(self, timeout: float | None = None) -> list[Any]:
-        """Wait for and return the list of R reduce results, or what `MapReduceJob.output` makes of them.
-
-        Raises:
-            TimeoutError: Not within `timeout` seconds; the job goes on.
-            JobFailedError: It failed. JobCancelledError: It was cancelled.
-            NoWorkersError: No worker can serve it.
-            TupleSpaceError: The space was lost.
-            Exception: What the iterable that is the job's data raised, as it is.
-        """
-        if not self._ended.wait(timeout):
-            raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s; it goes on")
-        if self._error is not None:
-            raise self._error
-        return self._results.all()
-
-    def iter_results(self) -> Iterator[Any]:
-        """Yield the R reduce results in order, once the job has ended, each loaded just then.
-
-        May be called again. With `MapReduceJob.output`, they are the paths or `Blocks`' locators.
+    def drive(self, engine: Engine) -> None:
+        """Carry the job out, to its end.
 
         Raises:
-            As `result`.
+            Exception: Whatever has ended it; see `MapReduceJob.run`.
         """
-        if not self._ended.wait() or self._error is not None:
-            self.result()
-        yield from self._results.each()
+        if self._feeder is not None:
+            self._begin(self._read_head(self._feeder, engine))
+        engine.open(self.job, self._description)
+        self._results.begin(engine)
+        self._carry(engine)
+        self._results.finish()
 
-    def cancel(self) -> None:
-        """End the job and remove its tasks and blocks; returns when that is done.
-
-        If the space does not answer, returns within 10 s all the same; the agents then clear up
-        when the job's lease has ended.
-        """
-        self._ask_to_end()
-        if not self._ended.wait(_CANCEL_SECONDS):
-            self._error = JobCancelledError(f"job {self.id} was cancelled while its space was away")
-            self._ended.set()
-
-    def _ask_to_end(self) -> None:
-        self._cancelled.set()
-        if self._engine is not None:
-            self._engine.interrupt()  # its space may be full for ever
-
-    # -- the thread
-
-    def _run(self, make_engine: Callable[[], Engine]) -> None:
-        try:
-            engine = self._engine = make_engine()
-            try:
-                if self._feeder is not None:
-                    self._begin(self._read_head(self._feeder, engine))
-                engine.open(self.id, self._description)
-                self._results.begin(engine)
-                self._drive(engine)
-                self._results.finish()
-            finally:
-                if self._feeder is not None:
-                    self._feeder.stop()
-                engine.close()
-        except BaseException as error:  # noqa: BLE001  # it is raised in whoever asks for the result
-            self._results.abandon()
-            self._error = error
-        finally:
-            self.report.seconds = time.monotonic() - self._started
-            self._ended.set()
+    def stop(self) -> None:
+        """Let the feeder of a stream send nothing more."""
+        if self._feeder is not None:
+            self._feeder.stop()
 
     def _read_head(self, feeder: Feeder, engine: Engine) -> Planned:
         while (planned := feeder.planned(_POLL_SECONDS)) is None:
             self._look_around(engine)
         return planned
 
-    def _drive(self, engine: Engine) -> None:
+    def _carry(self, engine: Engine) -> None:
         functions = {
             "map": engine.send("map-function", self._work.map, shared=True),
             "reduce": engine.send("reduce-function", self._work.reduce, shared=True),
@@ -182,10 +111,10 @@ class JobRun:
 
         def task_of(order: Order) -> Task:
             argument, affinity = self._argument(order, home)
-            if self._cancelled.is_set():
+            if self.cancelled.is_set():
                 raise self._cancellation()
             task = Task(
-                self.id, order.phase, order.number, this_runtime(), affinity, order.attempt,
+                self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
                 functions[order.phase],
                 engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
             )  # fmt: skip
@@ -227,7 +156,7 @@ class JobRun:
 
     def _look_around(self, engine: Engine) -> None:
         """Do what is to be done now and then, whether or not something has ended."""
-        if self._cancelled.is_set():
+        if self.cancelled.is_set():
             raise self._cancellation()
         if self._feeder is not None:
             self._feeder.check()
@@ -244,7 +173,7 @@ class JobRun:
                     self._aims.missed(task, now)
 
     def _cancellation(self) -> JobCancelledError:
-        return JobCancelledError(f"job {self.id} was cancelled")
+        return JobCancelledError(f"job {self.job} was cancelled")
 
     def _look_for_workers(self, engine: Engine) -> None:
         """Say why nothing happens, if it is for want of workers."""
@@ -260,13 +189,13 @@ class JobRun:
             )
         elif not self._notice:
             self._notice = "no workers yet; start some with `invoke worker`"
-            logger.warning("job %s waits: %s", self.id, self._notice)
+            logger.warning("job %s waits: %s", self.job, self._notice)
 
     def _take_in(self, outcome: Outcome, engine: Engine) -> list[Order]:
         with self._lock:
             misfit = self._plan.misfit(outcome)
         if misfit:
-            logger.warning("job %s drops a result for %s %s: %s", self.id, outcome.phase,
+            logger.warning("job %s drops a result for %s %s: %s", self.job, outcome.phase,
                            outcome.number, misfit)  # fmt: skip
             return []
         output = None
@@ -327,24 +256,3 @@ def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:
         details.get("traceback", ""), details.get("record"), details.get("where") or what,
         outcome.phase, outcome.number,
     )  # fmt: skip
-
-
-#: Every run that somebody has or that has not ended.
-_runs: weakref.WeakSet[JobRun] = weakref.WeakSet()
-
-
-@atexit.register
-def _cancel_unfinished() -> None:
-    """Leave no job to the workers that nobody waits for any more."""
-    runs = [run for run in _runs if not run.wait(0)]
-    for run in runs:  # all at once, before we wait for the first
-        run._ask_to_end()
-    for run in runs:
-        logger.warning(
-            "job %s was cancelled because its program ended; wait for it with run.result()", run.id
-        )
-        run.cancel()
-
-
-# A forked child has copies of its parent's runs, and none of their threads.
-os.register_at_fork(after_in_child=_runs.clear)

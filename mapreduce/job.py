@@ -12,7 +12,6 @@ from typing import Any
 
 from mapreduce.checks import check_attribute, check_function
 from mapreduce.combining import CombineFunction
-from mapreduce.driver import JobRun
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
@@ -28,6 +27,7 @@ from mapreduce.inputs.splits import (
     plan_splits,
 )
 from mapreduce.inputs.stream import Data, read_head, reduce_tasks_of_stream, splits_of_head
+from mapreduce.options import FAIL, Options
 from mapreduce.outputs.chained import KeepBlocks
 from mapreduce.outputs.formats import Output
 from mapreduce.outputs.results import ResultWork, results_of
@@ -36,6 +36,7 @@ from mapreduce.partition import Partitioner, hash_partition
 from mapreduce.phases import MapFunction, ReduceFunction
 from mapreduce.plan import Plan
 from mapreduce.ranges import range_partition
+from mapreduce.run import JobRun
 from mapreduce.sequential import run_sequential
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
@@ -44,9 +45,9 @@ from workers.sizes import parse_size
 
 _ATTRIBUTES = [
     "data", "map", "reduce", "combine", "partition", "map_tasks", "reduce_tasks", "retries",
-    "memory", "modules", "output",
+    "memory", "modules", "output", "task_timeout", "on_bad_task", "skip_bad_records",
+    "backup_tasks", "priority",
 ]  # fmt: skip
-_LATER = ("task_timeout", "on_bad_task", "skip_bad_records", "backup_tasks", "priority")
 
 
 class MapReduceJob:
@@ -68,6 +69,14 @@ class MapReduceJob:
         output: A directory or URL for one text file a partition, or a format, such as
             `PickleOutput`, or `KeepBlocks`; the result is then their paths, or the `Blocks`. None:
             the result is what reduce returned.
+        task_timeout: Seconds that an attempt of a task may take; one that takes longer is ended, as if
+            its worker had died. None: for ever.
+        on_bad_task: What to do when a task has failed for good: "fail", or "skip", to go on
+            without its output.
+        skip_bad_records: How many records, on which a function raises or its worker dies, may be
+            found and skipped before that fails the job.
+        backup_tasks: Whether a task that takes much longer than the others is also run elsewhere.
+        priority: The job's share of the workers, against other jobs' priorities.
         memory: Bytes of data that one task may hold before it spills, as an int or a text like
             "200MB"; None, or more than that: as much as its worker allows.
         modules: More of your own modules that the functions need, by name or themselves.
@@ -91,12 +100,10 @@ class MapReduceJob:
         partition: Partitioner = hash_partition, map_tasks: int | None = None,
         reduce_tasks: int | None = None, *, retries: int = 1, memory: int | str | None = None,
         modules: Iterable[str | ModuleType] = (),
-        output: str | os.PathLike[str] | Output | KeepBlocks | None = None, **options: Any,
+        output: str | os.PathLike[str] | Output | KeepBlocks | None = None,
+        task_timeout: float | None = None, on_bad_task: str = FAIL, skip_bad_records: int = 0,
+        backup_tasks: bool = True, priority: float = 1.0,
     ) -> None:  # fmt: skip
-        for name in options:
-            if name in _LATER:
-                raise InvalidJobError(f"the option {name} is not there yet")
-            raise TypeError(f"MapReduceJob has no option {name!r}")
         self.data = data
         self.map = map
         self.reduce = reduce
@@ -108,6 +115,11 @@ class MapReduceJob:
         self.memory = memory
         self.modules = modules
         self.output = output
+        self.task_timeout = task_timeout
+        self.on_bad_task = on_bad_task
+        self.skip_bad_records = skip_bad_records
+        self.backup_tasks = backup_tasks
+        self.priority = priority
         self._read_before = Data()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -148,6 +160,7 @@ class MapReduceJob:
             InvalidJobError, InputError: As `run`.
         """
         functions, engine = self._functions(), _engine(space)
+        self._options()
         if space is None and isinstance(self.output, KeepBlocks):
             EmbeddedEngine.refuse_to_hold()
         iterator = self._open()
@@ -170,6 +183,7 @@ class MapReduceJob:
             InvalidJobError, InputError: As `run`. RecordFailedError: A user's function raised.
         """
         functions = self._functions()
+        self._options()
         iterator = self._open()
         splits: Iterable[PlannedSplit]
         if iterator is None:
@@ -195,6 +209,12 @@ class MapReduceJob:
             raise
         return results.all()
 
+    def _options(self) -> Options:
+        return Options(
+            self.retries, self.task_timeout, self.on_bad_task, self.skip_bad_records,
+            self.backup_tasks, self.priority,
+        ).check()  # fmt: skip
+
     def _open(self) -> Iterator[Any] | None:
         """Check what of the data and numbers can be checked; return what is to be read lazily."""
         if self.data is None:
@@ -209,13 +229,14 @@ class MapReduceJob:
         self, splits: list[PlannedSplit], functions: Functions, result: ResultWork | None
     ) -> Planned:
         reduce_tasks = self.reduce_tasks or default_reduce_tasks(len(splits))
-        description: dict[str, Any] = {"maps": len(splits), "reduces": reduce_tasks}
+        options = self._options()
+        description = _description(len(splits), reduce_tasks, options)
         if any(split.affinity for split in splits):
             description["affinity"] = True
         functions = _with_sample(functions, splits)
         records = splits[0].data if splits and isinstance(splits[0], RecordSplit) else ()
         work = pack(functions, reduce_tasks, result, records=records, splits=splits)
-        return Planned(splits, work, Plan(len(splits), reduce_tasks, self.retries), description)
+        return Planned(splits, work, Plan(len(splits), reduce_tasks, options), description)
 
     def _read(
         self, iterator: Iterator[Any], functions: Functions, result: ResultWork | None
@@ -225,13 +246,14 @@ class MapReduceJob:
         if head.ended:
             return self._planned(plan_splits(head.records, self.map_tasks), functions, result)
         reduce_tasks = self.reduce_tasks or reduce_tasks_of_stream(head, self.map_tasks)
-        description: dict[str, Any] = {"maps": self.map_tasks or 0, "reduces": reduce_tasks}
+        options = self._options()
+        description = _description(self.map_tasks or 0, reduce_tasks, options)
         if any(isinstance(record, Split) for record in head.records):
             description["affinity"] = True  # those of the others are not known yet
         if _needs_sample(functions.partition):
             functions = _with_sample(functions, plan_splits(head.records))
         work = pack(functions, reduce_tasks, result, records=head.records, splits=head.records)
-        plan = Plan(0, reduce_tasks, self.retries, more_maps=True)
+        plan = Plan(0, reduce_tasks, options, more_maps=True)
         return Planned([], work, plan, description, head.rest, self.map_tasks)
 
     def _functions(self) -> Functions:
@@ -242,8 +264,6 @@ class MapReduceJob:
         for name in ("map", "combine", "reduce", "partition"):
             if name != "combine" or self.combine is not None:
                 check_function(name, getattr(self, name))
-        if type(self.retries) is not int or self.retries < 0:
-            raise InvalidJobError(f"job.retries is an int >= 0, not {self.retries!r}")
         if isinstance(self.modules, (str, ModuleType)):
             raise InvalidJobError(f"job.modules is a list of modules: write [{self.modules!r}]")
         try:
@@ -256,6 +276,14 @@ class MapReduceJob:
         return Functions(
             self.map, self.combine, partition, self.reduce, memory, tuple(self.modules)
         )
+
+
+def _description(maps: int, reduces: int, options: Options) -> dict[str, Any]:
+    """Return what the job's tuple says of it, to whoever looks and to the agents."""
+    return {
+        "maps": maps, "reduces": reduces, "priority": options.priority,
+        "task_timeout": options.task_timeout,
+    }  # fmt: skip
 
 
 class _ByGroup:

@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from mapreduce.options import Options
 from mapreduce.shuffle import MapOutput, sources_of
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
@@ -58,7 +59,7 @@ class Plan:
     """The state of one job.
 
     Args:
-        map_tasks: M. reduce_tasks: R. retries: How often a task that raised is tried again.
+        map_tasks: M. reduce_tasks: R. options: What its user said.
         more_maps: Whether others may come, see `add_map`.
 
     Attributes:
@@ -69,13 +70,18 @@ class Plan:
     """
 
     def __init__(
-        self, map_tasks: int, reduce_tasks: int, retries: int = 1, *, more_maps: bool = False
+        self,
+        map_tasks: int,
+        reduce_tasks: int,
+        options: Options = Options(),
+        *,
+        more_maps: bool = False,
     ) -> None:
         self.outputs: list[MapOutput | None] = [None] * map_tasks
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
         self.failed_attempts = 0
-        self._retries = retries
+        self._options = options
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._oldest_valid: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
@@ -157,7 +163,7 @@ class Plan:
         if missing and outcome.phase == REDUCE:
             return self._void(outcome, missing)
         if outcome.status != DIED:
-            count, limit = self._errors, self._retries
+            count, limit = self._errors, self._options.retries
         elif outcome.details.get("cause") == MEMORY:
             count, limit = self._memory_deaths, MEMORY_DEATHS - 1
         else:

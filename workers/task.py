@@ -94,6 +94,7 @@ class Task(NamedTuple):
         runtime: See `this_runtime`. affinity: The name of a worker or host, or ANYWHERE.
         attempt: 0, 1, ... function: What to call, pickled. argument: Its argument, pickled.
         bundle: The modules it needs (see `bundles`), packed; None: none.
+        options: Plain data, more of how to run it.
     """
 
     job: str
@@ -105,11 +106,15 @@ class Task(NamedTuple):
     function: Parcel
     argument: Parcel
     bundle: Parcel | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012  # never changed
 
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the task."""
         bundle = self.bundle and self.bundle.to_plain()
-        body = pack((self.attempt, self.function.to_plain(), self.argument.to_plain(), bundle))
+        body = pack(
+            (self.attempt, self.function.to_plain(), self.argument.to_plain(), bundle,
+             self.options or None)
+        )  # fmt: skip
         payload = key.seal(_context("task", self), body)
         return ("task", *self[:5], payload)
 
@@ -124,10 +129,11 @@ class Task(NamedTuple):
         try:
             _, job, phase, number, runtime, affinity, payload = value
             body = key.unseal(_context("task", (job, phase, number)), payload)
-            attempt, function, argument, bundle = unpack(body)
+            attempt, function, argument, bundle, options = unpack(body)
             return cls(
                 job, phase, number, runtime, affinity, attempt, Parcel.from_plain(function),
                 Parcel.from_plain(argument), None if bundle is None else Parcel.from_plain(bundle),
+                options or {},
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise InvalidTupleError(f"no task: {error}") from None
@@ -143,6 +149,7 @@ class Outcome(NamedTuple):
         value: What the function returned, pickled; None unless OK.
         details: Plain facts about a failure: message, traceback, and what the exception's own
             `outcome_details` add; of a death that was our doing, its cause (MEMORY).
+        counters: What the user's code has counted, see `counters`.
     """
 
     job: str
@@ -155,6 +162,7 @@ class Outcome(NamedTuple):
     seconds: float
     value: Parcel | None = None
     details: dict[str, Any] = {}  # noqa: RUF012  # never changed
+    counters: dict[str, int | float] = {}  # noqa: RUF012  # never changed
 
     @classmethod
     def of_death(
@@ -176,7 +184,7 @@ class Outcome(NamedTuple):
         """Return the tuple that carries the outcome."""
         body = pack(
             (self.attempt, self.status, self.worker, self.pid, self.seconds,
-             self.value and self.value.to_plain(), self.details or None)
+             self.value and self.value.to_plain(), self.details or None, self.counters or None)
         )  # fmt: skip
         return ("result", *self[:3], key.seal(_context("result", self), body))
 
@@ -191,13 +199,15 @@ class Outcome(NamedTuple):
         try:
             _, job, phase, number, sealed = value
             body = key.unseal(_context("result", (job, phase, number)), sealed)
-            attempt, status, worker, pid, seconds, parcel, details = unpack(body)
+            attempt, status, worker, pid, seconds, parcel, details, counters = unpack(body)
             types = [type(each) for each in (attempt, status, worker, pid)]
-            if types != [int, str, str, int] or type(details) not in (dict, type(None)):
+            facts = {type(details), type(counters)}
+            if types != [int, str, str, int] or not facts <= {dict, type(None)}:
                 raise TypeError("a field is of another type")
             return cls(
                 job, phase, number, attempt, status, worker, pid, seconds,
                 None if parcel is None else Parcel.from_plain(parcel), details or {},
+                counters or {},
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise InvalidTupleError(f"no result: {error}") from None

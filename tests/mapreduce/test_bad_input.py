@@ -78,7 +78,11 @@ def failure(space: RemoteSpace, **changes: Any) -> JobFailedError:
         ({"reduce_tasks": True}, r"reduce_tasks \(R\)"),
         ({"retries": -1}, "retries"),
         ({"data": [Split(1), 2]}, "Split"),
-        ({"priority": 3}, "priority is not there yet"),
+        ({"priority": 0}, "priority is a number > 0"),
+        ({"task_timeout": -1}, "seconds > 0"),
+        ({"on_bad_task": "bury"}, "on_bad_task"),
+        ({"skip_bad_records": True}, "skip_bad_records"),
+        ({"backup_tasks": 1}, "backup_tasks"),
     ],
 )
 def test_a_job_that_cannot_run_as_it_is_says_so_before_it_starts(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from mapreduce.options import Options
 from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
 from mapreduce.shuffle import MapOutput, output_of
 from workers.blocks import Frame, Location
@@ -102,7 +103,7 @@ def test_the_first_outcome_of_a_task_wins() -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_what_raises_is_tried_again_so_many_times(retries: int) -> None:
-    plan = Plan(1, 1, retries)
+    plan = Plan(1, 1, Options(retries=retries))
     [order] = plan.start()
     for attempt in range(1, retries + 1):
         [order] = plan.decide(outcome(order, ERROR))
@@ -126,7 +127,7 @@ def test_a_reduce_that_raises_gets_its_sources_again() -> None:
 
 @pytest.mark.parametrize("phase", [MAP, REDUCE])
 def test_deaths_are_counted_apart(phase: str) -> None:
-    plan = Plan(1, 1, retries=1)
+    plan = Plan(1, 1, Options(retries=1))
     [order] = plan.start()
     if phase == REDUCE:
         [order] = plan.decide(outcome(order), output(0, partitions=1))
@@ -140,7 +141,7 @@ def test_deaths_are_counted_apart(phase: str) -> None:
 
 
 def test_deaths_for_memory_are_counted_apart_and_are_fewer() -> None:
-    plan = Plan(1, 1, retries=0)
+    plan = Plan(1, 1, Options(retries=0))
     [order] = plan.start()
     for _ in range(DEATHS - 1):
         [order] = plan.decide(outcome(order, DIED))
@@ -155,7 +156,7 @@ def test_deaths_for_memory_are_counted_apart_and_are_fewer() -> None:
 
 
 def test_a_refused_task_is_not_tried_again() -> None:
-    plan = Plan(1, 1, retries=5)
+    plan = Plan(1, 1, Options(retries=5))
     [order] = plan.start()
 
     assert plan.decide(outcome(order, REFUSED)) == []
@@ -163,7 +164,7 @@ def test_a_refused_task_is_not_tried_again() -> None:
 
 
 def test_nothing_is_issued_after_the_job_has_failed() -> None:
-    plan = Plan(2, 1, retries=0)
+    plan = Plan(2, 1, Options(retries=0))
     first, second = plan.start()
     plan.decide(outcome(first, ERROR))
 
@@ -173,7 +174,7 @@ def test_nothing_is_issued_after_the_job_has_failed() -> None:
 
 def test_a_loss_of_the_tasks_own_parts_costs_an_attempt() -> None:
     # Its function or its argument cannot be had: that is for ever, if the driver is out of reach.
-    plan = Plan(1, 1, retries=1)
+    plan = Plan(1, 1, Options(retries=1))
     [order] = plan.start()
     [order] = plan.decide(outcome(order, LOST))
     [order] = plan.decide(outcome(order), output(0, partitions=1))
@@ -295,7 +296,7 @@ def test_a_result_whose_block_is_gone_is_made_again() -> None:
 def test_whatever_happens_in_whatever_order_it_ends_with_every_result(seed: int) -> None:
     chance = random.Random(seed)
     maps, reduces = chance.randrange(6), chance.randrange(1, 5)
-    plan = Plan(maps, reduces, retries=1_000)
+    plan = Plan(maps, reduces, Options(retries=1_000))
     in_flight = plan.start()
     generation = 0
     for _ in range(5_000):
