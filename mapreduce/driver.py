@@ -55,6 +55,8 @@ class Driver:
         else:
             self._feeder = Feeder(job, plan, self._lock)
         self._revoked: Counter[int] = Counter()
+        #: What the outcome has counted that has settled each task, if anything.
+        self._counted: dict[tuple[str, int], dict[str, int | float]] = {}
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
@@ -74,7 +76,14 @@ class Driver:
 
     def counters(self) -> Counter[str]:
         """Return the sums of what the tasks that are done have counted."""
-        return Counter()
+        sums: Counter[str] = Counter()
+        with self._lock:
+            outputs, results = self._plan.outputs, self._plan.results
+            for (phase, number), counts in sorted(self._counted.items()):
+                if (outputs if phase == MAP else results)[number] is not None:
+                    for name, count in counts.items():
+                        sums[name] += count  # type: ignore[assignment]  # or float
+        return sums
 
     def drive(self, engine: Engine) -> None:
         """Carry the job out, to its end.
@@ -214,6 +223,7 @@ class Driver:
                         outcome.status, outcome.details.get("message"))  # fmt: skip
         with self._lock:
             orders = self._plan.decide(outcome, output)
+            self._count(outcome, output)
             self._lock.notify_all()
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
@@ -225,6 +235,18 @@ class Driver:
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
         return orders
+
+    def _count(self, outcome: Outcome, output: MapOutput | None) -> None:
+        """Note what was counted if this outcome has settled its task."""
+        plan, task = self._plan, (outcome.phase, outcome.number)
+        if outcome.phase == MAP:
+            settled = output is not None and plan.outputs[outcome.number] is output
+        else:
+            settled = plan.results[outcome.number] is outcome
+        if settled:
+            self._counted.pop(task, None)
+            if outcome.counters:
+                self._counted[task] = outcome.counters
 
     def _worked_on(self, outcome: Outcome) -> str:
         """Say what the task of an outcome was about."""
