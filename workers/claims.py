@@ -8,7 +8,7 @@ from typing import Any, Final
 from tuplespace import errors
 from tuplespace.interface import Claim, Space
 from tuplespace.template import OneOf
-from workers.task import ANYWHERE, this_runtime
+from workers.task import ANYWHERE, this_runtime, timeouts_in
 
 CLAIM_LEASE: Final = 30.0
 _CLEARED_AT_ONCE: Final = 1000
@@ -18,15 +18,17 @@ class Claims:
     """One agent's way to its tasks.
 
     Args:
-        space: Where they are. name, host: The agent's own.
+        space: Where they are. name, host: The agent's own. lease: Of a claim, in seconds.
     """
 
-    def __init__(self, space: Space, name: str, host: str) -> None:
-        self._space, self._own_names = space, (name, host)
+    def __init__(self, space: Space, name: str, host: str, lease: float = CLAIM_LEASE) -> None:
+        self._space, self._own_names, self._lease = space, (name, host), lease
         self._aiming = False  # whether a live job says that some of its tasks have an affinity
         self._known_jobs: set[str] = set()  # some may have ended
         #: Those that are to be cleared up after when they have ended.
         self.served_jobs: set[str] = set()
+        #: Seconds that a task of a live job may take, if there is a limit.
+        self.timeouts: dict[str, float] = {}
 
     def claim(self, wanted: int) -> list[Claim]:
         """Wait for tasks and claim so many at most.
@@ -45,7 +47,7 @@ class Claims:
     def _claim(self, wanted: int, timeout: float | None, *affinities: str) -> list[Claim]:
         # With types: whatever else somebody writes under this name is no task, and no trouble.
         template = ("task", str, str, int, this_runtime(), OneOf(*affinities), bytes)
-        return self._space.claim_many(template, wanted, lease=CLAIM_LEASE, timeout=timeout)
+        return self._space.claim_many(template, wanted, lease=self._lease, timeout=timeout)
 
     def of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
         """Return the claims whose jobs have a driver, and end the others' jobs.
@@ -89,6 +91,7 @@ class Claims:
         """Return the jobs that have a driver."""
         found = self._space.read_all(("job", str, dict))
         self._aiming = any(about.get("affinity") for *_, about in found)
+        self.timeouts = timeouts_in(found)
         return {value[1] for value in found}
 
 

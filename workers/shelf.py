@@ -69,7 +69,7 @@ class Shelf:
         self._means: dict[tuple[str, str], float] = {}
         self._phase: tuple[str, str] | None = None
         self._idle = 0
-        self._closed = False
+        self._closed = self._hurried = False
 
     def wait_for_room(self) -> int:
         """Wait until more tasks are wanted and return how many; 0: closed."""
@@ -231,9 +231,16 @@ class Shelf:
             return waiting
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing runs; False if it still does after `timeout` seconds."""
+        """Wait until nothing runs; False if it still does after `timeout` seconds, or `hurry`."""
         with self._run_ended:
-            return self._run_ended.wait_for(lambda: not self._running, timeout)
+            self._run_ended.wait_for(lambda: not self._running or self._hurried, timeout)
+            return not self._running
+
+    def hurry(self) -> None:
+        """Make whoever waits for what runs wait no longer."""
+        with self._lock:
+            self._hurried = True
+            self._run_ended.notify_all()
 
     def close(self) -> None:
         """Make everybody who waits return."""

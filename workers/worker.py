@@ -36,6 +36,7 @@ from workers import counters
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
 from workers.errors import BlockLostError, shorten, summary
 from workers.memory import data_share, die_first, memory_of
+from workers.offspring import adopt, end_offspring
 from workers.task import ERROR, LOST, OK, REFUSED, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
@@ -110,6 +111,8 @@ class Worker:
             details["message"] = missing_package_error(error, self._host)
         except BaseException as error:  # noqa: BLE001  # SystemExit too is the task's failure
             details = describe(error)
+        with suppress(OSError):
+            end_offspring()
         seconds = time.perf_counter() - started
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
@@ -267,6 +270,7 @@ def main(descriptor: int, bell: int) -> None:
     # Ctrl-C reaches the whole terminal; the agent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_agent()
+    adopt()
     die_first()
     for stream in (sys.stdout, sys.stderr):  # what user code prints shows at once
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
