@@ -55,6 +55,8 @@ _RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.5
 _SAY_SECONDS: Final = 5.0
 _BURY_SECONDS: Final = 2.0
+#: A space that the ring has found and that is away for so long is looked for again.
+_MOVED_SECONDS: Final = 15.0
 
 
 class Agent:
@@ -86,6 +88,8 @@ class Agent:
         self._uri, self._wanted, self._key_file, self._work_dir = uri, name, key_file, work_dir
         if processes is not None and processes < 1:
             raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
+        if not drain >= 0 or not claim_lease > 0:
+            raise errors.InvalidArgumentError("drain is seconds >= 0, and a claim's lease > 0")
         self._processes = processes or cores()
         self._memory = worker_limit(memory, self._processes)
         self._announce = announce
@@ -140,6 +144,9 @@ class Agent:
             self._shelf,
             self._excuse,
             lambda line: self._say(f"{self.name}: {line}"),
+            lambda errand, reason: Outcome.of_refusal(
+                errand.value, self._key, self.name, reason
+            ).to_tuple(self._key),
             self._guard,
         )
         for thread in jobs:
@@ -318,6 +325,7 @@ class Agent:
     def _keep(self) -> None:
         every = min(RENEW_SECONDS, self._claim_lease / 3)
         renew_at, sweep_at = time.monotonic() + every, time.monotonic() + _SWEEP_SECONDS
+        away_since = math.inf
         while not self._ended.is_set():
             # Told to stop it has work to do at once, and then goes on until the drain is over.
             (self._ended if self._stopping.is_set() else self._stopping).wait(_BEAT)
@@ -335,10 +343,27 @@ class Agent:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep.sweep(self._running)
                 self._presence.tell(0 if draining else self._shelf.idle, self._tasks_running())
+                away_since = math.inf
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
+                if isinstance(error, errors.SpaceUnreachableError):
+                    away_since = min(away_since, now)
+                    if time.monotonic() - away_since > _MOVED_SECONDS:
+                        self._look_again()
+
+    def _look_again(self) -> None:
+        """Look for a space that the ring has found by its name: it may be elsewhere now."""
+        name = self._space.name
+        if name and not self._stopping.is_set():
+            with (
+                suppress(errors.TupleSpaceError),
+                connect(name=name, key_file=self._key_file, retry_for=0) as found,
+            ):
+                if found.uri != self._space.uri:
+                    self._say(f"{self.name}: the space {name!r} has moved to {found.uri}")
+                    self._space.uri = found.uri
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]

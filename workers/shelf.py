@@ -38,14 +38,14 @@ _WEIGHT: Final = 0.2
 class Errand:
     """A claimed task and what becomes of it here."""
 
-    __slots__ = ("alone", "claim", "phase", "since", "value")
+    __slots__ = ("alone", "claim", "is_refused", "phase", "since", "value")
 
     def __init__(self, claim: Claim, now: float | None = None) -> None:
         self.claim = claim
         self.value: Any = claim.tuple
         self.phase = self.value[1:3]
         self.since = time.monotonic() if now is None else now
-        self.alone = False
+        self.alone = self.is_refused = False
 
 
 class Shelf:

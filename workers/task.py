@@ -189,6 +189,21 @@ class Outcome(NamedTuple):
             value[1], value[2], value[3], attempt, DIED, f"{host}/{pid}", pid, 0.0, None, details
         )
 
+    @classmethod
+    def of_refusal(cls, value: Any, key: Key, worker: str, reason: str) -> Outcome:
+        """Return that of the task in a tuple whose result the space has not taken, and why."""
+        message = (
+            f"its result is too large for the space: {reason}; start the space with a larger "
+            "--limit tuple_bytes=, or let the task return less"
+        )
+        try:
+            attempt = Task.from_tuple(value, key).attempt
+        except TupleSpaceError:
+            attempt = 0
+        return cls(
+            value[1], value[2], value[3], attempt, ERROR, worker, 0, 0.0, None, {"message": message}
+        )
+
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the outcome."""
         body = pack(
