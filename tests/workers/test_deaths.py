@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import re
 import signal
 import subprocess
@@ -24,6 +25,9 @@ from tuplespace.pickles import load
 from workers.task import DIED, MEMORY, OK, TIMEOUT, timeouts_in
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+#: Seconds that nobody else on this machine sleeps, to be known by.
+NAP = str(random.randrange(10**6, 10**7))
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not found")
 
@@ -101,7 +105,7 @@ def test_each_kind_of_death_costs_its_own_task_only(
     def task(number: int) -> int:
         note(tmp_path, number)
         if number in deadly:
-            daemonize("98761")
+            daemonize(NAP)
             DEADLY[deadly[number]]()
         time.sleep(0.01)
         return number
@@ -123,7 +127,7 @@ def test_each_kind_of_death_costs_its_own_task_only(
     assert died[11].details["cause"] == MEMORY
     assert "SIGSEGV" in died[2].details["message"]
     eventually(lambda: len(below(agent.pid)) == len(agent.workers) == 2)
-    assert "sleep 98761" not in commands()
+    assert f"sleep {NAP}" not in commands()
 
 
 @on_linux
@@ -134,22 +138,22 @@ def test_what_a_task_has_started_ends_with_the_task(
 
     def start(kind: str) -> int:
         if kind == "child":
-            subprocess.Popen(["sleep", "98762"])
+            subprocess.Popen(["sleep", NAP])
         elif kind == "daemon":
-            daemonize("98762")
+            daemonize(NAP)
         elif kind == "fork":
             if os.fork() == 0:
                 time.sleep(1000)
         elif kind == "raise":
-            subprocess.Popen(["sleep", "98762"])
+            subprocess.Popen(["sleep", NAP])
             raise ValueError
         elif kind == "stopped":
-            os.kill(subprocess.Popen(["sleep", "98762"]).pid, signal.SIGSTOP)
+            os.kill(subprocess.Popen(["sleep", NAP]).pid, signal.SIGSTOP)
         else:
             assert (
                 subprocess.run(
                     ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
-                ).stdout.count("sleep 98762")
+                ).stdout.count(f"sleep {NAP}")
                 == 0
             )
         return os.getpid()
