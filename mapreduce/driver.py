@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import starmap
 from typing import Final
 
 from mapreduce.aims import Aims
@@ -58,6 +58,8 @@ class Driver:
         else:
             self._feeder = Feeder(job, plan, self._lock)
         self._revoked: Counter[int] = Counter()
+        #: What the outcome has counted that has settled each task, if anything.
+        self._counted: dict[tuple[str, int], dict[str, int | float]] = {}
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
@@ -78,7 +80,14 @@ class Driver:
 
     def counters(self) -> Counter[str]:
         """Return the sums of what the tasks that are done have counted."""
-        return Counter()
+        sums: Counter[str] = Counter()
+        with self._lock:
+            outputs, results = self._plan.outputs, self._plan.results
+            for (phase, number), counts in sorted(self._counted.items()):
+                if (outputs if phase == MAP else results)[number] is not None:
+                    for name, count in counts.items():
+                        sums[name] += count  # type: ignore[assignment]  # or float
+        return sums
 
     def drive(self, engine: Engine) -> None:
         """Carry the job out, to its end.
@@ -188,7 +197,10 @@ class Driver:
         load = engine.load()
         with self._lock:
             tasks, slow = self._stragglers.look(now, load, self._aims)
-            orders = [order for order in starmap(self._plan.back_up, tasks) if order is not None]
+            orders = [
+                order for task in tasks
+                if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None
+            ]  # fmt: skip
         for each in slow:
             noted = each._replace(what=self._worked_on(each.phase, each.number))
             logger.warning("job %s: %s", self.job, noted)
@@ -197,6 +209,13 @@ class Driver:
             logger.info("%s %s is backed up", order.phase, order.number)
         self.report.backup_tasks += len(orders)
         return orders
+
+    def _is_bound(self, phase: str, number: int) -> bool:
+        """Say whether a task may run nowhere but at the place it is aimed at."""
+        if phase != MAP:
+            return False
+        split = self._splits[number]
+        return bool(split.affinity) and split.wait == math.inf
 
     def _cancellation(self) -> JobCancelledError:
         return JobCancelledError(f"job {self.job} was cancelled")
@@ -242,6 +261,7 @@ class Driver:
         with self._lock:
             attempts = self._plan.under_way.get(task, ())
             orders = self._plan.decide(outcome, output)
+            self._count(outcome, output)
             self._lock.notify_all()
         if outcome.status == OK and outcome.attempt in attempts:
             self._stragglers.finished(outcome.phase, outcome.seconds)
@@ -259,6 +279,18 @@ class Driver:
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
         return orders
+
+    def _count(self, outcome: Outcome, output: MapOutput | None) -> None:
+        """Note what was counted if this outcome has settled its task."""
+        plan, task = self._plan, (outcome.phase, outcome.number)
+        if outcome.phase == MAP:
+            settled = output is not None and plan.outputs[outcome.number] is output
+        else:
+            settled = plan.results[outcome.number] is outcome
+        if settled:
+            self._counted.pop(task, None)
+            if outcome.counters:
+                self._counted[task] = outcome.counters
 
     def _worked_on(self, phase: str, number: int) -> str:
         """Say what a task is about."""

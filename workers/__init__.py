@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from workers.counters import counter
 from workers.errors import (
     BlockLostError,
     InvalidBundleError,
@@ -20,6 +21,7 @@ __all__ = [
     "ModuleNotShippableError",
     "WorkFolderError",
     "WorkerError",
+    "counter",
 ]
 
 

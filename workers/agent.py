@@ -5,7 +5,7 @@
     claimer   space --claims--> Shelf                      one parked claim_many at a time
     feeders   Shelf --groups--> worker --answers-->        one thread for each worker process
     clerk     --confirms with results--> space             see `clerk`
-    keeper    renews claims and the worker tuple, gives back what waits too long, sweeps
+    keeper    renews claims, tells of itself (see `presence`), gives back what waits too long, sweeps
     watch     ends workers that use too much memory          see `watch`
 
 What if ... right here? The agent dies: its session's claims are released a second later, its
@@ -33,7 +33,6 @@ from typing import Final
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
-from tuplespace.interface import Handle
 from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
@@ -42,17 +41,16 @@ from workers.claims import Claims, clear_job
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
-from workers.shelf import OVERDUE_SECONDS, Errand, Shelf
+from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Running
+from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
 from workers.task import MEMORY, Outcome, this_runtime
 from workers.watch import Watch
 from workers.worker import Assignment
 
-WORKER_LEASE: Final = 10.0
 #: Seconds that running tasks may take to end once an agent is told to stop.
 DRAIN_SECONDS: Final = 5.0
 _BEAT: Final = 0.25
-_RENEW_SECONDS: Final = 3.0
 _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.5
@@ -95,9 +93,7 @@ class Agent:
         self._shelf = Shelf(self._processes)
         self._children: set[Child] = set()
         self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
-        self._registration: Handle | None = None
-        self._registered_at = ""  # the space's id
-        self._registering = threading.Lock()
+        self._presence = Presence(self.name, self.host, self._processes)
         self._over: set[str] = set()  # jobs that we have served and that have ended
         self._running: dict[Child, list[Errand]] = {}
         self._watch = Watch(self._memory, lambda: list(self._running), self._stopping)
@@ -182,7 +178,7 @@ class Agent:
                 self._space = connect(
                     self._uri, name=self._wanted, key_file=self._key_file, retry_for=_SAY_SECONDS
                 )
-                self._register()
+                self._presence.register(self._space)
             except errors.AuthenticationError as error:
                 if not missing_key(self._key_file):
                     raise
@@ -211,9 +207,7 @@ class Agent:
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
             self._claims.release(given_back)
-            with suppress(errors.TupleSpaceError):
-                if self._registration is not None:
-                    self._registration.cancel()
+            self._presence.leave()
         self._space.close()
 
     # -- the claimer
@@ -308,47 +302,36 @@ class Agent:
     # -- the keeper
 
     def _keep(self) -> None:
-        renew_at = time.monotonic() + _RENEW_SECONDS
+        renew_at = time.monotonic() + RENEW_SECONDS
         sweep_at = time.monotonic() + _SWEEP_SECONDS
         while not self._stopping.wait(_BEAT):
             now = time.monotonic()
             try:
                 for child in list(self._running):
-                    child.recall(OVERDUE_SECONDS)
+                    child.recall(LONG_SECONDS)
                 self._claims.release([errand.claim for errand in self._shelf.overdue()])
                 if now >= renew_at:
-                    renew_at = now + _RENEW_SECONDS
+                    renew_at = now + RENEW_SECONDS
                     self._renew()
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep()
+                self._presence.tell(self._shelf.idle, self._tasks_running())
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
 
-    def _register(self) -> None:
-        worker = ("worker", self.name, self.host, this_runtime(), self._processes)
-        self._registered_at = self._space.space_id
-        self._registration = self._space.write(worker, lease=WORKER_LEASE)
-
-    def _register_again(self) -> None:
-        """Register with a space that came back empty; the first of our threads to hear of it does."""
-        with self._registering:
-            if self._registered_at != self._space.space_id:
-                self._register()
+    def _tasks_running(self) -> list[Running]:
+        current = [(child.pid, child.current) for child in list(self._running)]
+        return [(pid, *task) for pid, task in current if task is not None]
 
     def _renew(self) -> None:
         held = self._shelf.held()
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
-        try:
-            assert self._registration is not None
-            self._registration.renew(WORKER_LEASE)
-        except errors.LeaseExpiredError:
-            self._registered_at = ""
-            self._register_again()
+        self._presence.renew()
 
     def _job_folders(self) -> dict[str, Path]:
         """Return the folders of blocks there are, by job."""
@@ -383,7 +366,7 @@ class Agent:
             self._say(f"{self.name}: {error}; starting over")
             self._shelf.clear()
             with suppress(errors.TupleSpaceError):
-                self._register_again()
+                self._presence.register_again()
         else:
             self._say_away(error)
         self._stopping.wait(_BEAT)

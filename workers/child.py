@@ -81,7 +81,8 @@ class Child:
         self._reason, self._cause = "", ""
         self._pipe = Connection(ours.detach())
         self._heard = 0.0  # from it, or from us
-        self._asked: list[Any] = []  # job, phase and number of the tasks it has not answered
+        #: Job, phase and number of the tasks it has not answered, and when the first of them began.
+        self._asked: tuple[list[Any], float] = [], 0.0
         self._can_recall = False
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
@@ -119,7 +120,7 @@ class Child:
             WorkerDiedError: It has ended.
         """
         self._heard, self._can_recall = time.monotonic(), len(group) > 1
-        self._asked = [value[1:4] for value in group]
+        self._asked = [value[1:4] for value in group], self._heard
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
@@ -150,15 +151,25 @@ class Child:
 
         A process that the task has left behind, or its code, may write to the pipe as well.
         """
-        left = len(self._asked)
-        begun = left - given_back
-        asked, self._asked = self._asked[: len(results)], self._asked[len(results) : begun]
+        tasks, began = self._asked
+        begun = len(tasks) - given_back
         if (
-            not len(seconds) == len(results) <= begun <= left
-            or [value[1:4] for value in results] != asked
+            not len(seconds) == len(results) <= begun <= len(tasks)
+            or [value[1:4] for value in results] != tasks[: len(results)]
             or not all(type(each) is float for each in seconds)
         ):
             raise ValueError
+        # When it is called back it answers late for those before the task that it runs.
+        self._asked = tasks[len(results) : begun], min(self._heard, began + sum(seconds))
+
+    @property
+    def current(self) -> tuple[str, str, int, float] | None:
+        """Job, phase and number of the task it runs, and for how many seconds; for any thread.
+
+        None: it runs none, or nobody knows which; `recall` makes it known.
+        """
+        tasks, began = self._asked
+        return (*tasks[0], time.monotonic() - began) if len(tasks) == 1 else None
 
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""

@@ -217,6 +217,12 @@ class Shelf:
                 self._tell_of_room()
             return list(late)
 
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do while nothing waits."""
+        with self._lock:
+            return max(0, self._idle - len(self._waiting))
+
     def clear(self) -> list[Errand]:
         """Take off and return all that waits."""
         with self._lock:

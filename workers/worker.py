@@ -32,6 +32,7 @@ from tuplespace.errors import AuthenticationError, InvalidTupleError
 from tuplespace.pickles import load
 from tuplespace.security import Key, load_key
 from tuplespace.wire import pack, unpack
+from workers import counters
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
 from workers.errors import BlockLostError, shorten, summary
 from workers.memory import data_share, die_first, memory_of
@@ -90,6 +91,7 @@ class Worker:
         """Run the task in a tuple; return (seconds, result tuple). Never raises."""
         started = time.perf_counter()
         task, status, parcel, details = None, ERROR, None, {}
+        counters.reset()
         try:
             task = Task.from_tuple(value, self._key)
             with _ending_forks():
@@ -112,7 +114,7 @@ class Worker:
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
-            details,
+            details, counters.counts() if status == OK else {},
         )  # fmt: skip
         try:
             return seconds, outcome.to_tuple(self._key)

@@ -17,6 +17,7 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.interface import Handle
+from tuplespace.template import matches
 from workers.blocks import BlockServer, occupy, work_folder
 from workers.claims import clear_job
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task, this_runtime
@@ -35,6 +36,8 @@ _OUTCOMES: Final = 1000
 #: A task's phase, number and attempt, and its tuple.
 Written = tuple[tuple[str, int, int], tuple[Any, ...]]
 
+#: What an agent tells of a task, see `workers.presence`; else it is no agent who does.
+_RUNS: Final = (int, str, str, int, float)
 _WORKER: Final = ("worker", str, str, str, int)
 
 
@@ -185,13 +188,13 @@ class SpaceEngine:
         except errors.MatchTimeoutError:
             waiting = False
         told = self.space.read_all(("running", str, str, int, tuple))
-        running = (
-            Running(agent, host, pid, phase, number, float(seconds))
+        running = [
+            Running(agent, host, *task[:1], *task[2:])
             for _, agent, host, _, tasks in told
-            for pid, job, phase, number, seconds in tasks
-            if job == self._job
-        )
-        return Load(waiting, sum(value[3] for value in told), list(running))
+            for task in tasks
+            if matches(_RUNS, task) and task[1] == self._job
+        ]
+        return Load(waiting, sum(max(0, value[3]) for value in told), running)
 
     def withdraw(self, phase: str, number: int, attempt: int) -> None:
         """See `Engine.withdraw`."""

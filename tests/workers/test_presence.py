@@ -1,0 +1,108 @@
+"""What agents tell of themselves in the space: who they are, and what runs for long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from byhand import Job, begun, say_and_wait, wait_for_file
+from tuplespace.errors import MatchTimeoutError
+from workers.presence import LONG_SECONDS
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+RUNNING = ("running", str, str, int, tuple)
+
+
+@pytest.fixture
+def new_job(cluster: Any) -> Callable[..., Job]:
+    return lambda **about: Job(cluster.connect(), cluster.key, **about)
+
+
+def test_an_agent_tells_what_runs_for_long_and_how_many_workers_are_idle(
+    cluster: Any, new_job: Callable[..., Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent()
+    job = new_job()
+    eventually(lambda: job.space.read(RUNNING)[3:] == (2, ()))
+
+    started = time.monotonic()
+    job.write(say_and_wait(tmp_path), 1)
+    [pid] = eventually(begun(tmp_path))
+    *_, idle, tasks = eventually(lambda: (told := job.space.read(RUNNING))[4] and told)
+
+    assert idle == 1
+    [(worker, job_id, phase, number, seconds)] = tasks
+    assert (worker, job_id, phase, number) == (pid, job.id, "work", 0)
+    assert LONG_SECONDS < seconds < time.monotonic() - started
+    assert job.space.read(RUNNING)[1:3] == (
+        f"{os.uname().nodename}/{agent.pid}",
+        os.uname().nodename,
+    )
+    (tmp_path / "go").touch()
+    job.outcomes(1)
+    eventually(lambda: job.space.read(RUNNING)[3:] == (2, ()))
+    assert job.space.count(RUNNING) == 1
+
+    agent.stop()
+    assert job.space.count(RUNNING) == 0
+
+
+def test_the_long_task_of_a_group_of_short_ones_is_known(
+    cluster: Any, new_job: Callable[..., Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    cluster.start_agent(processes=1)
+    job = new_job()
+    job.run(lambda n: n, *range(200))
+
+    def task(n: int) -> int:
+        if n == 30:
+            wait_for_file(tmp_path / "go")
+        return n
+
+    job.write(task, *range(60))
+    [told] = eventually(lambda: job.space.read(RUNNING)[4])
+    assert told[1:4] == (job.id, "work", 230)
+    (tmp_path / "go").touch()
+    assert len(job.outcomes(60)) == 60
+
+
+def test_short_tasks_are_never_told_of(cluster: Any, new_job: Callable[..., Job]) -> None:
+    cluster.start_agent(processes=1)
+    job = new_job()
+    events = job.space.notify("write", RUNNING)
+
+    job.run(time.sleep, *[0.1] * 10)
+
+    told = []
+    with suppress(MatchTimeoutError):
+        while True:
+            told.append(events.next(0.1).tuple[3:])
+    events.cancel()
+    assert told
+    assert {tasks for _, tasks in told} == {()}
+    assert len(told) < 6  # of twenty times that it was idle, and then not
+
+
+@pytest.mark.faults
+def test_a_space_that_came_back_empty_is_told_again(
+    cluster: Any, new_job: Callable[..., Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    cluster.start_agent()
+    old = new_job()
+    old.write(say_and_wait(tmp_path), 1)
+    eventually(lambda: old.space.read(RUNNING)[4])
+    cluster.kill_server()
+    cluster.start_server()
+    space = cluster.connect()
+
+    eventually(lambda: space.count(RUNNING) == 1)
+    assert space.count(("worker", *[None] * 4)) == 1
