@@ -257,6 +257,23 @@ class Driver:
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
+        orders = self._decide(outcome, output, engine)
+        if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
+            self._aims.settle(outcome.number)
+        if self._plan.failure is not None:
+            failure = self._plan.failure
+            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
+        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
+            try:
+                self._results.keep(outcome.number, _parcel(outcome), engine)
+            except BlockLostError as error:
+                orders += self._revoke(outcome, error)
+        return orders
+
+    def _decide(
+        self, outcome: Outcome, output: MapOutput | None, engine: Engine
+    ) -> list[Order]:
+        """Have the plan decide, and end the attempts that it does not need any more."""
         task = outcome.phase, outcome.number
         with self._lock:
             attempts = self._plan.under_way.get(task, ())
@@ -268,16 +285,6 @@ class Driver:
             for attempt in attempts:
                 if attempt != outcome.attempt:
                     engine.withdraw(*task, attempt)
-        if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
-            self._aims.settle(outcome.number)
-        if self._plan.failure is not None:
-            failure = self._plan.failure
-            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
-        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
-            try:
-                self._results.keep(outcome.number, _parcel(outcome), engine)
-            except BlockLostError as error:
-                orders += self._revoke(outcome, error)
         return orders
 
     def _count(self, outcome: Outcome, output: MapOutput | None) -> None:

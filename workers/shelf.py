@@ -38,14 +38,14 @@ _WEIGHT: Final = 0.2
 class Errand:
     """A claimed task and what becomes of it here."""
 
-    __slots__ = ("alone", "claim", "phase", "since", "value")
+    __slots__ = ("alone", "claim", "lost", "phase", "since", "value")
 
     def __init__(self, claim: Claim, now: float | None = None) -> None:
         self.claim = claim
         self.value: Any = claim.tuple
         self.phase = self.value[1:3]
         self.since = time.monotonic() if now is None else now
-        self.alone = False
+        self.alone = self.lost = False
 
 
 class Shelf:
@@ -191,6 +191,7 @@ class Shelf:
     def lose(self, errand: Errand) -> None:
         """Note that the claim has ended: do not start it; if it runs, its result is refused."""
         with self._lock:
+            errand.lost = True
             if errand in self._waiting:
                 self._waiting.remove(errand)
                 self._tell_of_room()

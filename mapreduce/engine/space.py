@@ -192,7 +192,7 @@ class SpaceEngine:
             Running(agent, host, *task[:1], *task[2:])
             for _, agent, host, _, tasks in told
             for task in tasks
-            if matches(_RUNS, task) and task[1] == self._job
+            if type(task) is tuple and matches(_RUNS, task) and task[1] == self._job
         ]
         return Load(waiting, sum(max(0, value[3]) for value in told), running)
 
