@@ -270,9 +270,7 @@ class Driver:
                 orders += self._revoke(outcome, error)
         return orders
 
-    def _decide(
-        self, outcome: Outcome, output: MapOutput | None, engine: Engine
-    ) -> list[Order]:
+    def _decide(self, outcome: Outcome, output: MapOutput | None, engine: Engine) -> list[Order]:
         """Have the plan decide, and end the attempts that it does not need any more."""
         task = outcome.phase, outcome.number
         with self._lock:
