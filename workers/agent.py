@@ -129,7 +129,7 @@ class Agent:
             for target in targets
         ]
         self._feeders = jobs[-self._processes :]
-        self._claims = Claims(self._space, self.name, self.host)
+        self._claims = Claims(self._space, self.name, self.host, self._shelf.seconds_of)
         self._clerk = Clerk(
             self._space,
             self._shelf,
