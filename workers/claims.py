@@ -53,7 +53,7 @@ class Claims:
         now = time.monotonic()
         if self._known_jobs and now >= self._look_at:
             self._known_jobs = self.live_jobs()
-        jobs = self._jobs  # another thread may look, too
+        jobs = {job: about for job, about in self._jobs.items() if not about.get("kept")}
         if len(jobs) < 2:
             return self._claim_own(wanted, None) or self._claim_any(wanted)
         self._shares.set_jobs({job: _priority(about) for job, about in jobs.items()})
