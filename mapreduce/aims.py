@@ -43,6 +43,10 @@ class Aims:
     def __bool__(self) -> bool:
         return bool(self._aims)
 
+    def __contains__(self, number: object) -> bool:
+        """Say whether this map may wait for the place it is aimed at."""
+        return number in self._aims
+
     def is_lifted(self, number: int) -> bool:
         """Say whether this map has been let run anywhere: it is not aimed again."""
         return number in self._lifted

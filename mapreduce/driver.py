@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
 from mapreduce.shuffle import MapOutput
+from mapreduce.stragglers import Stragglers
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
 from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
@@ -49,6 +51,7 @@ class Driver:
         #: Guards the plan, which the feeder of a stream changes too.
         self._lock = threading.Condition()
         self._aims = Aims()
+        self._stragglers = Stragglers(self._plan)
         self._feeder: Feeder | None = None
         if isinstance(plan, Planned):
             self._begin(plan)
@@ -64,6 +67,7 @@ class Driver:
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
         self._description = planned.description
+        self._stragglers = Stragglers(self._plan, self._plan.options.backup_tasks)
 
     def progress(self) -> Progress:
         """Return how far it is; never blocks."""
@@ -118,14 +122,17 @@ class Driver:
 
         home = engine.share({path for split in self._splits for path in split.files})
 
-        def task_of(order: Order) -> Task:
+        def task_of(order: Order, backup: bool = False) -> Task:
             argument, affinity = self._argument(order, home)
+            if backup:  # whatever it is aimed at may be what makes it slow
+                affinity = ANYWHERE
             if self.cancelled.is_set():
                 raise self._cancellation()
             task = Task(
                 self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
                 functions[order.phase],
-                engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
+                engine.send(f"{order.phase}-{order.number}-{order.attempt}-argument", argument),
+                bundle,
             )  # fmt: skip
             if affinity != ANYWHERE:
                 self._aims.add(task, self._splits[order.number].wait, time.monotonic())
@@ -137,6 +144,7 @@ class Driver:
         while not self._plan.done:
             for outcome in self._next_outcomes(engine):
                 engine.write(map(task_of, self._take_in(outcome, engine)))
+            engine.write(task_of(order, backup=True) for order in self._backups(engine))
         outputs = [output for output in self._plan.outputs if output is not None]
         self.report.pairs = sum(output.pairs for output in outputs)
         self.report.shuffle_bytes = sum(output.size for output in outputs)
@@ -181,6 +189,34 @@ class Driver:
                 else:
                     self._aims.missed(task, now)
 
+    def _backups(self, engine: Engine) -> list[Order]:
+        """Look for stragglers, now and then: report them, and return their backup tasks."""
+        now = time.monotonic()
+        if not self._stragglers.is_due(now):
+            return []
+        load = engine.load()
+        with self._lock:
+            tasks, slow = self._stragglers.look(now, load, self._aims)
+            orders = [
+                order for task in tasks
+                if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None
+            ]  # fmt: skip
+        for each in slow:
+            noted = each._replace(what=self._worked_on(each.phase, each.number))
+            logger.warning("job %s: %s", self.job, noted)
+            self.report.slow_tasks.append(noted)
+        for order in orders:
+            logger.info("%s %s is backed up", order.phase, order.number)
+        self.report.backup_tasks += len(orders)
+        return orders
+
+    def _is_bound(self, phase: str, number: int) -> bool:
+        """Say whether a task may run nowhere but at the place it is aimed at."""
+        if phase != MAP:
+            return False
+        split = self._splits[number]
+        return bool(split.affinity) and split.wait == math.inf
+
     def _cancellation(self) -> JobCancelledError:
         return JobCancelledError(f"job {self.job} was cancelled")
 
@@ -221,19 +257,32 @@ class Driver:
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
-        with self._lock:
-            orders = self._plan.decide(outcome, output)
-            self._count(outcome, output)
-            self._lock.notify_all()
+        orders = self._decide(outcome, output, engine)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
         if self._plan.failure is not None:
-            raise _job_failed(self._plan.failure, self._worked_on(self._plan.failure))
+            failure = self._plan.failure
+            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
         if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
             try:
                 self._results.keep(outcome.number, _parcel(outcome), engine)
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
+        return orders
+
+    def _decide(self, outcome: Outcome, output: MapOutput | None, engine: Engine) -> list[Order]:
+        """Have the plan decide, and end the attempts that it does not need any more."""
+        task = outcome.phase, outcome.number
+        with self._lock:
+            attempts = self._plan.under_way.get(task, ())
+            orders = self._plan.decide(outcome, output)
+            self._count(outcome, output)
+            self._lock.notify_all()
+        if outcome.status == OK and outcome.attempt in attempts:
+            self._stragglers.finished(outcome.phase, outcome.seconds)
+            for attempt in attempts:
+                if attempt != outcome.attempt:
+                    engine.withdraw(*task, attempt)
         return orders
 
     def _count(self, outcome: Outcome, output: MapOutput | None) -> None:
@@ -248,11 +297,9 @@ class Driver:
             if outcome.counters:
                 self._counted[task] = outcome.counters
 
-    def _worked_on(self, outcome: Outcome) -> str:
-        """Say what the task of an outcome was about."""
-        if outcome.phase == MAP:
-            return self._splits[outcome.number].describe()
-        return f"partition {outcome.number}"
+    def _worked_on(self, phase: str, number: int) -> str:
+        """Say what a task is about."""
+        return self._splits[number].describe() if phase == MAP else f"partition {number}"
 
     def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""

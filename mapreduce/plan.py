@@ -16,6 +16,10 @@ What if a host dies after its maps are done? The first reduce to miss their bloc
 just those maps run again, and the reduces that need them wait. A map that then gives other
 blocks than before was not deterministic: every reduce that read the old ones runs again.
 
+Two attempts of a task may be under way: the second is its backup (`back_up`). Whichever is OK
+first wins. If one fails it is counted as ever, but nothing is issued and the job does not fail
+while the other goes on; if that one fails too, what the first has cost is taken into account.
+
 Of a stream nobody knows how many maps there will be: `add_map` adds one, no reduce begins before
 `no_more_maps`, and all else is the same.
 """
@@ -63,10 +67,11 @@ class Plan:
         more_maps: Whether others may come, see `add_map`.
 
     Attributes:
-        outputs: For each map its output, None until it has one.
+        options: As given. outputs: For each map its output, None until it has one.
         results: For each reduce the outcome that won, None until one has.
         failure: The outcome that ended the job, None while it may succeed.
         failed_attempts: How many attempts did not end OK.
+        under_way: Of each task that is, the attempts that may end it: one, or two (see `back_up`).
     """
 
     def __init__(
@@ -81,17 +86,19 @@ class Plan:
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
         self.failed_attempts = 0
-        self._options = options
+        self.under_way: dict[tuple[str, int], tuple[int, ...]] = {}
+        self.options = options
         self._attempts: Counter[tuple[str, int]] = Counter()
-        self._oldest_valid: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
         self._deaths: Counter[tuple[str, int]] = Counter()
         self._memory_deaths: Counter[tuple[str, int]] = Counter()
         self._losses: Counter[int] = Counter()
+        #: Outcomes that end the job unless another attempt, which is under way, ends OK.
+        self._last_words: dict[tuple[str, int], Outcome] = {}
         self._orders = 0
-        #: When each map's output came and each reduce was last issued, counted in orders.
+        #: When each map's output came and each attempt of a reduce was issued, counted in orders.
         self._output_since = [0] * map_tasks
-        self._issued = [0] * reduce_tasks
+        self._issued: dict[tuple[int, int], int] = {}
         self._voided: dict[int, MapOutput] = {}
         self._waiting = set(range(reduce_tasks))
         #: How many maps that there are have no output.
@@ -150,9 +157,10 @@ class Plan:
             outcome: It. output: What a map that ended OK returned.
         """
         task = (outcome.phase, outcome.number)
-        if self.failure is not None or self._settled(task, outcome.attempt):
+        if self.failure is not None or not self._ends(task, outcome.attempt):
             return []
         if outcome.status == OK:
+            self._forget(task)
             if outcome.phase == MAP:
                 assert output is not None
                 return self._map_done(outcome.number, output)
@@ -161,20 +169,32 @@ class Plan:
         self.failed_attempts += 1
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
-            return self._void(outcome, missing)
+            return [] if self._fails(task) else self._void(outcome, missing)
         if outcome.status != DIED:
-            count, limit = self._errors, self._options.retries
+            count, limit = self._errors, self.options.retries
         elif outcome.details.get("cause") == MEMORY:
             count, limit = self._memory_deaths, MEMORY_DEATHS - 1
         else:
             count, limit = self._deaths, DEATHS - 1
         count[task] += 1
         if count[task] > limit or outcome.status == REFUSED:
-            self.failure = outcome
+            self._last_words.setdefault(task, outcome)
+        if task in self.under_way or self._fails(task):
             return []
         if outcome.phase == REDUCE:
             return self._reduces([outcome.number])
         return [self._order(*task)]
+
+    def back_up(self, phase: str, number: int) -> Order | None:
+        """Return a second attempt of a task that is under way; None: it is not, or has one."""
+        task = (phase, number)
+        if self.failure is not None or len(self.under_way.get(task, ())) != 1:
+            return None
+        if phase == MAP:
+            return self._order(*task)
+        if self.maps_to_do:  # they run again, and it will be issued anew or has what it needs
+            return None
+        return self._order(phase, number, sources_of(number, self._outputs()))
 
     def revoke(self, outcome: Outcome) -> list[Order]:
         """Run a reduce again whose result is gone before anybody has fetched it."""
@@ -182,18 +202,38 @@ class Plan:
             self._void_reduce(outcome.number)
         return self._reduces()
 
-    def _settled(self, task: tuple[str, int], attempt: int) -> bool:
-        phase, number = task
-        if attempt < self._oldest_valid[task]:
-            return True
-        return (self.outputs if phase == MAP else self.results)[number] is not None
+    def _ends(self, task: tuple[str, int], attempt: int) -> bool:
+        """Take in that an attempt has ended; False if it counts no more, or did end before."""
+        under_way = self.under_way.get(task, ())
+        if attempt not in under_way:
+            return False
+        if len(under_way) == 1:
+            del self.under_way[task]
+        else:
+            self.under_way[task] = tuple(other for other in under_way if other != attempt)
+        return True
+
+    def _forget(self, task: tuple[str, int]) -> None:
+        """Let no attempt so far count any more."""
+        self.under_way.pop(task, None)
+        self._last_words.pop(task, None)
+
+    def _fails(self, task: tuple[str, int]) -> bool:
+        """Let the job fail if no attempt of this task goes on and one has had the last word."""
+        if task not in self.under_way:
+            self.failure = self._last_words.get(task)
+        return self.failure is not None
+
+    def _outputs(self) -> list[MapOutput]:
+        return [output for output in self.outputs if output is not None]
 
     def _order(self, phase: str, number: int, sources: list[Any] | None = None) -> Order:
         attempt = self._attempts[phase, number]
         self._attempts[phase, number] += 1
+        self.under_way[phase, number] = (*self.under_way.get((phase, number), ()), attempt)
         self._orders += 1
         if phase == REDUCE:
-            self._issued[number] = self._orders
+            self._issued[number, attempt] = self._orders
         return Order(phase, number, attempt, sources)
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:
@@ -210,17 +250,18 @@ class Plan:
     def _void_reduce(self, partition: int) -> None:
         """Let no outcome of the attempts so far count."""
         self.results[partition] = None
-        self._oldest_valid[REDUCE, partition] = self._attempts[REDUCE, partition]
+        self._forget((REDUCE, partition))
         self._waiting.add(partition)
 
     def _void(self, outcome: Outcome, missing: Iterable[int]) -> list[Order]:
         """Run the maps again whose blocks a reduce has missed; it waits for them."""
         self._waiting.add(outcome.number)
+        issued = self._issued[outcome.number, outcome.attempt]
         orders = []
         for number in missing:
             output = self.outputs[number]
             # Another reduce may have missed the same blocks before, and the map be done again.
-            if output is not None and self._output_since[number] < self._issued[outcome.number]:
+            if output is not None and self._output_since[number] < issued:
                 self._losses[number] += 1
                 if self._losses[number] > LOSSES:
                     self.failure = outcome
@@ -228,7 +269,6 @@ class Plan:
                 self._voided[number] = output
                 self.outputs[number] = None
                 self.maps_to_do += 1
-                self._oldest_valid[MAP, number] = self._attempts[MAP, number]
                 orders.append(self._order(MAP, number))
         return orders or self._reduces()
 
@@ -237,9 +277,10 @@ class Plan:
         self._waiting.update(numbers or ())
         if self.maps_to_do or self._more_maps:
             return []
-        outputs = [output for output in self.outputs if output is not None]
+        outputs = self._outputs()
         # The largest first, so that the last to end is a small one.
-        waiting = sorted(self._waiting, key=lambda number: (-_size(number, outputs), number))
+        waiting = [number for number in self._waiting if self.results[number] is None]
+        waiting.sort(key=lambda number: (-_size(number, outputs), number))
         self._waiting = set()
         return [self._order(REDUCE, number, sources_of(number, outputs)) for number in waiting]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from mapreduce.stragglers import SlowTask
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -32,6 +34,8 @@ class Report:
         seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
         pairs, shuffle_bytes: Between map and reduce.
         distant_bytes: Input that workers read through the driver's host, not from their own disk.
+        backup_tasks: How many were run. slow_tasks: Those that took more than ten times as long as
+            others, as they were noticed.
     """
 
     seconds: float = 0.0
@@ -39,3 +43,5 @@ class Report:
     pairs: int = 0
     shuffle_bytes: int = 0
     distant_bytes: int = 0
+    backup_tasks: int = 0
+    slow_tasks: list[SlowTask] = field(default_factory=list)

@@ -137,7 +137,9 @@ class Agent:
             for target in targets
         ]
         self._keeper, self._feeders = jobs[1], jobs[-self._processes :]
-        self._claims = Claims(self._space, self.name, self.host, self._claim_lease)
+        self._claims = Claims(
+            self._space, self.name, self.host, self._shelf.seconds_of, self._claim_lease
+        )
         self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
             self._space,
@@ -303,7 +305,10 @@ class Agent:
             del self._running[child]
 
     def _forgo(self, errand: Errand) -> bool:
-        """Answer nothing for a task whose job is over; False if it is not."""
+        """Answer nothing for a task that nobody waits for; False if somebody does."""
+        if errand.lost:
+            self._shelf.drop([errand])
+            return True
         if errand.value[1] not in self._sweep.over:
             return False
         self._shelf.done([errand])
@@ -374,7 +379,19 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
+                self._end(errand)
         self._presence.renew()
+
+    def _end(self, errand: Errand) -> None:
+        """End the worker that runs this task, whose claim has ended, and nothing else.
+
+        Another attempt has won, or another agent has the task: what it gives would be refused, and
+        it may never end by itself.
+        """
+        for child, group in list(self._running.items()):
+            current = child.current
+            if current and current[:3] == errand.value[1:4] and errand in group:
+                child.kill("was ended: its task runs, or was done, elsewhere")
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:
         """Say that the space is away or was lost, and wait a little."""

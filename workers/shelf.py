@@ -38,14 +38,14 @@ _WEIGHT: Final = 0.2
 class Errand:
     """A claimed task and what becomes of it here."""
 
-    __slots__ = ("alone", "claim", "is_refused", "phase", "since", "value")
+    __slots__ = ("alone", "claim", "is_refused", "lost", "phase", "since", "value")
 
     def __init__(self, claim: Claim, now: float | None = None) -> None:
         self.claim = claim
         self.value: Any = claim.tuple
         self.phase = self.value[1:3]
         self.since = time.monotonic() if now is None else now
-        self.alone = self.is_refused = False
+        self.alone = self.is_refused = self.lost = False
 
 
 class Shelf:
@@ -67,6 +67,7 @@ class Shelf:
         self._running: set[Errand] = set()
         self._answered: set[Errand] = set()
         self._means: dict[tuple[str, str], float] = {}
+        self._seconds: dict[str, float] = {}  # of late, by job
         self._phase: tuple[str, str] | None = None
         self._idle = 0
         self._closed = self._hurried = False
@@ -132,7 +133,10 @@ class Shelf:
                 mean = self._means.get(group[0].phase, GROUP_SECONDS)
                 size = min(GROUP_TASKS, int(GROUP_SECONDS / max(mean, 1e-6)))
                 size = min(size, 1 + len(self._waiting) // self._workers)
-                while len(group) < size and self._waiting and not self._waiting[0].alone:
+                while len(group) < size and self._waiting:
+                    # A long task of another job would hold up the answers of those before it.
+                    if self._waiting[0].alone or self._waiting[0].phase != group[0].phase:
+                        break
                     group.append(self._waiting.popleft())
             self._running.update(group)
             self._tell_of_room()
@@ -147,8 +151,12 @@ class Shelf:
         with self._lock:
             self._running.difference_update(errands)
             self._answered.update(errands)
+            total = 0.0
             for errand, each in zip(errands, seconds, strict=False):
                 self._learn(errand.phase, each)
+                total += each
+            if total:
+                self._note_seconds(errands[0].phase[0], total / len(errands))
             self._tell_of_room()
             self._tell_of_end()
 
@@ -159,6 +167,19 @@ class Shelf:
                 self._means.clear()
             mean = seconds
         self._means[phase] = mean + _WEIGHT * (seconds - mean)
+
+    def _note_seconds(self, job: str, seconds: float) -> None:
+        known = self._seconds.get(job)
+        if known is None:
+            if len(self._seconds) > 100:
+                self._seconds.clear()
+            known = seconds
+        self._seconds[job] = known + _WEIGHT * (seconds - known)
+
+    def seconds_of(self, job: str) -> float | None:
+        """Return how long tasks of this job take, as far as any have ended here of late."""
+        with self._lock:
+            return self._seconds.get(job)
 
     def _tell_of_end(self) -> None:
         if not self._running:
@@ -191,6 +212,7 @@ class Shelf:
     def lose(self, errand: Errand) -> None:
         """Note that the claim has ended: do not start it; if it runs, its result is refused."""
         with self._lock:
+            errand.lost = True
             if errand in self._waiting:
                 self._waiting.remove(errand)
                 self._tell_of_room()

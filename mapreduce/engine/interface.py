@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from mapreduce.stragglers import Load
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
 
@@ -43,6 +44,12 @@ class Engine(Protocol):
         Returns:
             Whether it did wait; else it runs or has been run, or cannot be written now.
         """
+
+    def load(self) -> Load:
+        """Return what the workers have to do."""
+
+    def withdraw(self, phase: str, number: int, attempt: int) -> None:
+        """End an attempt that nobody needs any more, or what becomes of it: it has no outcome then."""
 
     def interrupt(self) -> None:
         """Let a `write` under way end without having written all, and all later ones; for any thread."""

@@ -12,14 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from mapreduce.stragglers import Load, Running
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.interface import Handle
+from tuplespace.template import matches
 from workers.blocks import BlockServer, occupy, work_folder
 from workers.claims import clear_job
-from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
+from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task, this_runtime
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ _HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
+#: A task's phase, number and attempt, and its tuple.
+Written = tuple[tuple[str, int, int], tuple[Any, ...]]
+
+#: What an agent tells of a task, see `workers.presence`; else it is no agent who does.
+_RUNS: Final = (int, str, str, int, float)
 _WORKER: Final = ("worker", str, str, str, int)
 
 
@@ -55,6 +62,8 @@ class SpaceEngine:
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
         self._early: deque[Outcome] = deque()
+        #: Of the tasks written that have had no outcome, by phase, number and attempt.
+        self._handles: dict[tuple[str, int, int], Handle] = {}
         # Two threads write the tasks of a stream; neither does once the end clears up.
         self._writing, self._serving = threading.Lock(), threading.Lock()
         self._handle: Handle | None = None
@@ -105,24 +114,25 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        batch: list[Any] = []
+        batch: list[Written] = []
         size = 0
         for task in tasks:
             value = task.to_tuple(self._key)
-            batch.append(value)
+            batch.append(((task.phase, task.number, task.attempt), value))
             size += len(value[-1])
             if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
                 self._write(batch)
                 batch, size = [], 0
         self._write(batch)
 
-    def _write(self, batch: list[Any]) -> None:
+    def _write(self, batch: list[Written]) -> None:
         """Write tasks. While the space is full take outcomes in: they may be what fills it."""
         while batch and not self._interrupted.is_set():
             try:
                 with self._writing:
                     if not self._interrupted.is_set():
-                        self.space.write_many(batch)
+                        handles = self.space.write_many(value for _, value in batch)
+                        self._handles.update(zip((name for name, _ in batch), handles, strict=True))
             except errors.SpaceFullError as error:
                 if len(batch) == 1:
                     self._check_size(batch[0])
@@ -164,7 +174,9 @@ class SpaceEngine:
     def _outcomes_in(self, values: Iterable[Any]) -> Iterator[Outcome]:
         for value in values:
             try:
-                yield Outcome.from_tuple(value, self._key)
+                outcome = Outcome.from_tuple(value, self._key)
+                self._handles.pop((outcome.phase, outcome.number, outcome.attempt), None)
+                yield outcome
             except (errors.AuthenticationError, errors.InvalidTupleError) as error:
                 logger.warning("job %s drops a result that is none: %s", self._job, error)
 
@@ -180,6 +192,28 @@ class SpaceEngine:
         except (errors.MatchTimeoutError, errors.SpaceFullError):
             return False
         return True
+
+    def load(self) -> Load:
+        """See `Engine.load`."""
+        try:
+            self.space.read(("task", str, str, int, this_runtime(), ANYWHERE, bytes), timeout=0)
+            waiting = True
+        except errors.MatchTimeoutError:
+            waiting = False
+        told = self.space.read_all(("running", str, str, int, tuple))
+        running = [
+            Running(agent, host, *task[:1], *task[2:])
+            for _, agent, host, _, tasks in told
+            for task in tasks
+            if type(task) is tuple and matches(_RUNS, task) and task[1] == self._job
+        ]
+        return Load(waiting, sum(max(0, value[3]) for value in told), running)
+
+    def withdraw(self, phase: str, number: int, attempt: int) -> None:
+        """See `Engine.withdraw`."""
+        handle = self._handles.pop((phase, number, attempt), None)
+        if handle is not None:
+            handle.cancel()  # claimed or not: who runs it learns of it when the claim is renewed
 
     def pieces(self, parcel: Parcel) -> Iterator[bytes]:
         """See `Engine.pieces`."""

@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+import byhand
 from mapreduce.engine.space import SpaceEngine
 from tuplespace.pickles import dump, dump_data, load
 from workers.task import ANYWHERE, OK, Task, this_runtime
@@ -145,6 +146,72 @@ def test_an_agent_runs_its_own_tasks_first_if_the_job_says_there_are_any(
     assert ran[:3] == ([10, 11, 12] if says_so else [0, 1, 2])
     job.write(lambda n: n, *range(5))  # and then those of anybody
     assert len(job.results(5)) == 5
+
+
+# --- several jobs ---------------------------------------------------------------------------------
+
+
+def written_down(log: Path, seconds: float) -> Callable[[Any], Any]:
+    """Return what a task does that takes so long and leaves the name it is given in a log."""
+
+    def task(name: str) -> None:
+        time.sleep(seconds)
+        with open(log, "a") as file:
+            file.write(name)
+
+    return task
+
+
+@pytest.fixture
+def hand_job(cluster: Any) -> Callable[..., byhand.Job]:
+    return lambda **about: byhand.Job(cluster.connect(), cluster.key, **about)
+
+
+@pytest.mark.parametrize("affinity", [ANYWHERE, "east"])
+def test_a_job_that_comes_while_many_tasks_of_another_wait_gets_its_share_soon(
+    cluster: Any, hand_job: Callable[..., byhand.Job], tmp_path: Path, affinity: str,
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    log = tmp_path / "log"
+    log.touch()
+    cluster.start_agent("--host", "east", processes=1)
+    first = hand_job(affinity=bool(affinity))
+    first.write(written_down(log, 0.002), *["a"] * 2000, affinity=affinity)
+    eventually(lambda: log.stat().st_size > 50)
+
+    second = hand_job()
+    size = log.stat().st_size
+    second.write(written_down(log, 0.008), *["b"] * 40)
+    second.outcomes(40)
+
+    order = log.read_text()
+    assert order.count("b") == 40
+    began, end = order.index("b"), order.rindex("b")
+    # A task takes 2 ms at least: less than a second went by, and less than the first had.
+    assert began - size < 400
+    # They take a fourth of the time, so there are four of them to one.
+    assert 40 * 2.5 < order[began:end].count("a") < 40 * 5.5
+    assert end < 1500
+
+
+def test_jobs_share_two_agents_by_priority(
+    cluster: Any, hand_job: Callable[..., byhand.Job], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    jobs = {"a": hand_job(priority=3), "b": hand_job(priority=1), "c": hand_job(priority=1)}
+    for name in "ab":
+        jobs[name].write(written_down(log, 0.005), *[name] * 240)
+
+    for host in ("east", "west"):
+        cluster.start_agent("--host", host, processes=1)
+
+    jobs["a"].outcomes(240)
+    order = log.read_text()
+    while_both = order[: order.rindex("a")]
+    assert 3 * 0.8 < while_both.count("a") / while_both.count("b") < 3 * 1.25
+    # And they alternate, as they are run.
+    middle = len(while_both) // 2
+    assert 0.6 < while_both[:middle].count("b") / while_both[middle:].count("b") < 1.7
 
 
 @pytest.mark.faults
