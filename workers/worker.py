@@ -48,6 +48,8 @@ RECALL: Final = b"r"
 _FUNCTIONS_KEPT: Final = 32
 _BYTES_KEPT: Final = 64 << 20
 _PR_SET_PDEATHSIG: Final = 1
+#: In less time nobody starts a process; to look for one would be a tenth of a task that does nothing.
+_SPAWN_SECONDS: Final = 20e-6
 #: What may travel of an exception's own details: so many plain values, and so many ints in one.
 _PLAIN: Final = frozenset((str, int, float, bytes, bool, type(None)))
 _TEXTS: Final = ("error", "message", "traceback", "record", "where", "cause")
@@ -111,9 +113,11 @@ class Worker:
             details["message"] = missing_package_error(error, self._host)
         except BaseException as error:  # noqa: BLE001  # SystemExit too is the task's failure
             details = describe(error)
-        with suppress(OSError):
-            end_offspring()
         seconds = time.perf_counter() - started
+        if seconds > _SPAWN_SECONDS:
+            with suppress(OSError):
+                end_offspring()
+            seconds = time.perf_counter() - started
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,

@@ -254,6 +254,7 @@ def test_a_result_that_the_space_does_not_take_is_an_error_that_says_so(
     assert job.run(lambda n: n, 1) == [1]
 
 
+@pytest.mark.faults
 def test_a_job_whose_results_the_space_does_not_take_fails_and_says_why(cluster: Any) -> None:
     cluster.kill_server()
     cluster.start_server("--limit", "tuple_bytes=20000")
