@@ -135,7 +135,7 @@ class SpaceEngine:
                         self._handles.update(zip((name for name, _ in batch), handles, strict=True))
             except errors.SpaceFullError as error:
                 if len(batch) == 1:
-                    self._check_size(batch[0])
+                    self._check_size(batch[0][1])
                 middle = len(batch) // 2  # there may never be room for all of them at once
                 self._write(batch[:middle])
                 batch = batch[middle:]
