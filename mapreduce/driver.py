@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mapreduce.aims import Aims
+from mapreduce.burying import Undertaker
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
@@ -58,6 +59,7 @@ class Driver:
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
+        self._undertaker = Undertaker(job, self.report, results, self._worked_on)
 
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
@@ -117,6 +119,7 @@ class Driver:
                 self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
                 functions[order.phase],
                 engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
+                order.options,
             )  # fmt: skip
             if affinity != ANYWHERE:
                 self._aims.add(task, self._splits[order.number].wait, time.monotonic())
@@ -217,20 +220,20 @@ class Driver:
             self._lock.notify_all()
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
-        if self._plan.failure is not None:
-            raise _job_failed(self._plan.failure, self._worked_on(self._plan.failure))
-        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
+        self._undertaker.look(self._plan, engine)
+        if (failure := self._plan.failure) is not None:
+            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
+        done = outcome.status == OK and outcome.phase == REDUCE
+        if done and self._plan.results[outcome.number] is outcome:
             try:
                 self._results.keep(outcome.number, _parcel(outcome), engine)
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
         return orders
 
-    def _worked_on(self, outcome: Outcome) -> str:
-        """Say what the task of an outcome was about."""
-        if outcome.phase == MAP:
-            return self._splits[outcome.number].describe()
-        return f"partition {outcome.number}"
+    def _worked_on(self, phase: str, number: int) -> str:
+        """Say what a task is about."""
+        return self._splits[number].describe() if phase == MAP else f"partition {number}"
 
     def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""

@@ -16,6 +16,10 @@ What if a host dies after its maps are done? The first reduce to miss their bloc
 just those maps run again, and the reduces that need them wait. A map that then gives other
 blocks than before was not deterministic: every reduce that read the old ones runs again.
 
+A task that may not be tried again has failed for good: it is buried, and the job fails or, with
+``on_bad_task="skip"``, goes on as if it had made nothing. What of its records is to blame, if some
+may be skipped, `skipping` finds out.
+
 Of a stream nobody knows how many maps there will be: `add_map` adds one, no reduce begins before
 `no_more_maps`, and all else is the same.
 """
@@ -26,8 +30,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from mapreduce.options import Options
-from mapreduce.shuffle import MapOutput, sources_of
+from mapreduce.options import SKIP, Options
+from mapreduce.report import SkippedRecord
+from mapreduce.shuffle import MapOutput, empty_output, sources_of
+from mapreduce.skipping import Skipping, Verdict
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
@@ -47,12 +53,14 @@ class Order(NamedTuple):
 
     Attributes:
         phase, number, attempt: Which. sources: What a reduce pulls; None for a map.
+        options: See `Task.options`.
     """
 
     phase: str
     number: int
     attempt: int
     sources: list[Any] | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012  # never changed
 
 
 class Plan:
@@ -64,9 +72,11 @@ class Plan:
 
     Attributes:
         outputs: For each map its output, None until it has one.
-        results: For each reduce the outcome that won, None until one has.
+        results: For each reduce the outcome that won, None until one has; that of a reduce which
+            is skipped is the one that has buried it.
         failure: The outcome that ended the job, None while it may succeed.
         failed_attempts: How many attempts did not end OK.
+        buried: The last outcomes of the tasks that have failed for good.
     """
 
     def __init__(
@@ -81,7 +91,9 @@ class Plan:
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
         self.failed_attempts = 0
+        self.buried: list[Outcome] = []
         self._options = options
+        self._skipping = Skipping(options.skip_bad_records)
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._oldest_valid: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
@@ -152,29 +164,36 @@ class Plan:
         task = (outcome.phase, outcome.number)
         if self.failure is not None or self._settled(task, outcome.attempt):
             return []
+        probe = self._skipping.is_probe(task, outcome.attempt)
         if outcome.status == OK:
+            if probe:
+                return self._judge(task, outcome, self._skipping.passed(task, outcome))
+            self._skipping.done(task, outcome)
+            if self._skipping.exceeded:
+                return self._fail_for_bad_records(outcome)
             if outcome.phase == MAP:
                 assert output is not None
                 return self._map_done(outcome.number, output)
             self.results[outcome.number] = outcome
             return []
-        self.failed_attempts += 1
+        self.failed_attempts += not probe
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
             return self._void(outcome, missing)
-        if outcome.status != DIED:
-            count, limit = self._errors, self._options.retries
-        elif outcome.details.get("cause") == MEMORY:
-            count, limit = self._memory_deaths, MEMORY_DEATHS - 1
-        else:
-            count, limit = self._deaths, DEATHS - 1
-        count[task] += 1
-        if count[task] > limit or outcome.status == REFUSED:
-            self.failure = outcome
-            return []
-        if outcome.phase == REDUCE:
-            return self._reduces([outcome.number])
-        return [self._order(*task)]
+        return self._judge(task, outcome, self._skipping.failed(task, outcome))
+
+    def attempts(self, phase: str, number: int) -> int:
+        """Return how many attempts of a task there were."""
+        return self._attempts[phase, number]
+
+    @property
+    def skips_records(self) -> bool:
+        """Whether bad records are looked for."""
+        return self._options.skip_bad_records > 0
+
+    def skipped_records(self) -> list[SkippedRecord]:
+        """Return the bad records found so far: maps' first, in order."""
+        return self._skipping.records()
 
     def revoke(self, outcome: Outcome) -> list[Order]:
         """Run a reduce again whose result is gone before anybody has fetched it."""
@@ -194,7 +213,52 @@ class Plan:
         self._orders += 1
         if phase == REDUCE:
             self._issued[number] = self._orders
-        return Order(phase, number, attempt, sources)
+        options = self._skipping.options((phase, number), attempt)
+        return Order(phase, number, attempt, sources, options)
+
+    # -- what has failed
+
+    def _judge(self, task: tuple[str, int], outcome: Outcome, verdict: Verdict) -> list[Order]:
+        """Try a task again that has failed or was probed, if it may be."""
+        if self._skipping.exceeded:
+            return self._fail_for_bad_records(outcome)
+        if verdict.stale:
+            return []
+        if verdict.explained:
+            count, _ = self._limit(outcome)
+            count[task] -= count[task] > 0
+        if verdict.counts is not None:
+            count, limit = self._limit(verdict.counts)
+            count[task] += 1
+            if count[task] > limit or verdict.counts.status == REFUSED:
+                return self._bury(verdict.counts)
+        phase, number = task
+        return self._reduces([number]) if phase == REDUCE else [self._order(*task)]
+
+    def _limit(self, outcome: Outcome) -> tuple[Counter[tuple[str, int]], int]:
+        """Return where an outcome counts, and how many may."""
+        if outcome.status != DIED:
+            return self._errors, self._options.retries
+        if outcome.details.get("cause") == MEMORY:
+            return self._memory_deaths, MEMORY_DEATHS - 1
+        return self._deaths, DEATHS - 1
+
+    def _bury(self, outcome: Outcome) -> list[Order]:
+        self.buried.append(outcome)
+        # A wrong signature is no fault of the task.
+        if self._options.on_bad_task != SKIP or outcome.status == REFUSED:
+            self.failure = outcome
+            return []
+        if outcome.phase == MAP:
+            return self._map_done(outcome.number, empty_output(len(self.results)))
+        self.results[outcome.number] = outcome
+        return []
+
+    def _fail_for_bad_records(self, outcome: Outcome) -> list[Order]:
+        message = self._skipping.complaint(outcome)
+        self.failure = outcome._replace(details={**outcome.details, "message": message})
+        self.buried.append(self.failure)
+        return []
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:
         self.outputs[number] = output
@@ -205,6 +269,7 @@ class Plan:
             for partition in range(len(self.results)):
                 if old.digests(partition) != output.digests(partition):
                     self._void_reduce(partition)
+                    self._skipping.forget((REDUCE, partition))
         return self._reduces()
 
     def _void_reduce(self, partition: int) -> None:

@@ -90,6 +90,7 @@ class Worker:
         """Run the task in a tuple; return (seconds, result tuple). Never raises."""
         started = time.perf_counter()
         task, status, parcel, details = None, ERROR, None, {}
+        self._workplace.notes = notes = {}
         try:
             task = Task.from_tuple(value, self._key)
             with _ending_forks():
@@ -112,7 +113,7 @@ class Worker:
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
-            details,
+            details | notes,
         )  # fmt: skip
         try:
             return seconds, outcome.to_tuple(self._key)
