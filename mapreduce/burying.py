@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from mapreduce.engine.interface import Engine
 from mapreduce.outputs.results import Results
-from mapreduce.plan import REDUCE, Plan
-from mapreduce.report import Report, SkippedTask
+from mapreduce.plan import MAP, REDUCE, Plan
+from mapreduce.report import Report, SkippedRecord, SkippedTask
+from mapreduce.skipping import KEY, complaint
 from workers.task import Outcome
 
 logger = logging.getLogger(__name__)
@@ -26,46 +27,59 @@ class Undertaker:
 
     Args:
         job: The job's id. report: Of the job. results: Do without those of skipped reduces.
-        worked_on: Says what the task of a phase and number works on.
+        worked_on: Says what the task of a phase and number
+            works on. locate: Says where a record of a map is; may be slow.
     """
 
     def __init__(
-        self, job: str, report: Report, results: Results, worked_on: Callable[[str, int], str]
-    ) -> None:
+        self, job: str, report: Report, results: Results,
+        worked_on: Callable[[str, int], str], locate: Callable[[int, int], str],
+    ) -> None:  # fmt: skip
         self._job, self._report, self._results = job, report, results
-        self._worked_on = worked_on
+        self._worked_on, self._locate = worked_on, locate
         self._told = 0
 
-    def look(self, plan: Plan, engine: Engine) -> None:
-        """Tell what is new; after each outcome."""
-        if plan.skips_records:
+    def look(self, plan: Plan, engine: Engine) -> Outcome | None:
+        """Tell what is new; after each outcome. Return what has ended the job, if something has."""
+        failure = plan.failure
+        if plan.skip_bad_records:
             self._report.skipped = [
-                record if record.where else record._replace(where=self._about(record))
+                record if record.where else record._replace(where=self._about(record, failure))
                 for record in plan.skipped_records()
             ]
+            if failure is not None and plan.has_too_many_bad:
+                message = complaint(plan.skip_bad_records, self._report.skipped, failure)
+                failure = failure._replace(details={**failure.details, "message": message})
         for outcome in plan.buried[self._told :]:
             self._told += 1
-            self._bury(outcome, plan, engine)
+            if outcome is plan.failure and failure is not None:
+                self._bury(failure, plan, engine)
+            else:
+                self._skip(outcome, self._bury(outcome, plan, engine))
+        return failure
 
-    def _about(self, record: Any) -> str:
+    def _about(self, record: SkippedRecord, failure: Outcome | None) -> str:
+        """Say where a record is of which nobody has told: its worker died of it."""
+        if record.phase == MAP and failure is not None:  # else the attempt that skips it will tell
+            with suppress(Exception):
+                return self._locate(record.number, record.position)
         whole = self._worked_on(record.phase, record.number)
-        return whole if record.kind == "key" else f"{record.kind} {record.position} of {whole}"
+        return whole if record.kind == KEY else f"{record.kind} {record.position} of {whole}"
 
-    def _bury(self, outcome: Outcome, plan: Plan, engine: Engine) -> None:
+    def _bury(self, outcome: Outcome, plan: Plan, engine: Engine) -> SkippedTask:
         phase, number, details = outcome.phase, outcome.number, outcome.details
-        where = self._worked_on(phase, number)
+        where = details.get("where") or self._worked_on(phase, number)
         reason = details.get("message", outcome.status)
-        engine.bury((
-            "buried", self._job, phase, number,
-            {
-                "reason": reason, "traceback": details.get("traceback", ""),
-                "worker": outcome.worker, "attempts": plan.attempts(phase, number),
-                "where": details.get("where") or where, "record": details.get("record"),
-            },
-        ))  # fmt: skip
-        if outcome is plan.failure:
-            return
-        logger.warning("job %s goes on without %s %s: %s", self._job, phase, number, reason)
-        self._report.skipped_tasks.append(SkippedTask(phase, number, where, reason))
-        if phase == REDUCE:
-            self._results.skip(number)
+        about = {
+            "reason": reason, "traceback": details.get("traceback", ""), "worker": outcome.worker,
+            "attempts": plan.attempts(phase, number), "where": where,
+            "record": details.get("record"),
+        }  # fmt: skip
+        engine.bury(("buried", self._job, phase, number, about))
+        return SkippedTask(phase, number, where, reason)
+
+    def _skip(self, outcome: Outcome, task: SkippedTask) -> None:
+        logger.warning("job %s goes on without %s %s: %s", self._job, *task[:2], task.reason)
+        self._report.skipped_tasks.append(task)
+        if outcome.phase == REDUCE:
+            self._results.skip(outcome.number)

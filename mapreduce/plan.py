@@ -187,9 +187,14 @@ class Plan:
         return self._attempts[phase, number]
 
     @property
-    def skips_records(self) -> bool:
-        """Whether bad records are looked for."""
-        return self._options.skip_bad_records > 0
+    def has_too_many_bad(self) -> bool:
+        """Whether more records are bad than may be: then the job has failed."""
+        return self._skipping.exceeded
+
+    @property
+    def skip_bad_records(self) -> int:
+        """How many records may be bad."""
+        return self._options.skip_bad_records
 
     def skipped_records(self) -> list[SkippedRecord]:
         """Return the bad records found so far: maps' first, in order."""
@@ -255,9 +260,8 @@ class Plan:
         return []
 
     def _fail_for_bad_records(self, outcome: Outcome) -> list[Order]:
-        message = self._skipping.complaint(outcome)
-        self.failure = outcome._replace(details={**outcome.details, "message": message})
-        self.buried.append(self.failure)
+        self.failure = outcome
+        self.buried.append(outcome)
         return []
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:

@@ -20,7 +20,7 @@ from mapreduce.pairs import as_pairs
 from mapreduce.partition import stable_hash
 from mapreduce.skipping import KEY, PAIR, RECORD
 from mapreduce.spilling.groups import Group
-from workers.errors import summary
+from workers.errors import summary, traceback_of
 from workers.tracking import BOUND, NAMED, POSITION, Page, facts_of
 
 #: A page's numbers have a sign.
@@ -54,6 +54,7 @@ class Selection:
         self._keys = frozenset(options.get("keys", ()))
         self._budget = options.get("budget", 0)
         self._skipped: list[tuple[str, int, str, str, str]] = []
+        self._last: Exception | None = None
         self._split: tuple[PlannedSplit, OpenAt | None] | None = None
 
     # -- what is told
@@ -64,7 +65,7 @@ class Selection:
         if not self.is_probe and self._skipped:
             told["skipped"] = tuple(self._located(number))
             if not failed and self._last is not None:
-                told |= describe(self._last)
+                told |= {"message": summary(self._last), "traceback": traceback_of(self._last)}
         return told
 
     def _located(self, number: int) -> Iterator[tuple[str, int, str, str, str]]:
@@ -74,7 +75,13 @@ class Selection:
             elif kind != RECORD or self._split is None:
                 yield kind, position, f"partition {number}", record, error
             else:
-                yield kind, position, _place(*self._split, position), record, error
+                yield kind, position, self._place(*self._split, position), record, error
+
+    def _place(self, split: PlannedSplit, open_at: OpenAt | None, position: int) -> str:
+        try:
+            return locate(split, position, open_at)
+        except Exception:  # noqa: BLE001 - it is only for people
+            return f"record {position} of {split.describe()}"
 
     def _leave_out(self, kind: str, position: int, record: object, error: Exception | None) -> bool:
         """Note that something is left out; False if it must not be, since too many have raised."""
@@ -82,6 +89,7 @@ class Selection:
             if self._budget <= 0:
                 return False
             self._budget -= 1
+            self._last = error
         what = record.content if isinstance(record, Unreadable) else record
         why = "" if error is None else summary(error)[:_ERROR_CHARACTERS]
         told = shorten(what) if len(self._skipped) < _TOLD else ""
@@ -257,10 +265,8 @@ def _number_of(key: Any) -> int:
         return -1
 
 
-def _place(split: PlannedSplit, open_at: OpenAt | None, position: int) -> str:
-    try:
-        if isinstance(split, FileSplit):
-            return split.locate(position, open_at, with_byte=True)
-        return split.locate(position, open_at)
-    except Exception:  # noqa: BLE001 - it is only for people
-        return f"record {position} of {split.describe()}"
+def locate(split: PlannedSplit, position: int, open_at: OpenAt | None = None) -> str:
+    """Say where a record of a split is, with its byte if it is a line of a file."""
+    if isinstance(split, FileSplit):
+        return split.locate(position, open_at, with_byte=True)
+    return split.locate(position, open_at)

@@ -25,7 +25,9 @@ Source: Dean and Ghemawat, MapReduce (OSDI 2004), section 4.6; Hadoop's SkipBadR
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from mapreduce.report import SkippedRecord
@@ -135,13 +137,6 @@ class Skipping:
         ]
         return found[: self._limit + 1] if self.exceeded else found
 
-    def complaint(self, outcome: Outcome) -> str:
-        """Say why the job fails, once there are too many. Args: outcome: The last straw."""
-        shown = "; ".join(map(str, self.records()[:_SHOWN]))
-        last = _text(outcome.details, "message")
-        more = f"; the last error: {last}" if last else ""
-        return f"more than {self._limit} bad records: {shown}{more}"
-
     def track(self, task: Task) -> None:
         """Track a task from its first attempt on."""
         self._states.setdefault(task, _State())
@@ -203,11 +198,11 @@ class Skipping:
         search.passes = max(search.passes, search.first)
         return self._go_on(task, state, search)
 
-    def done(self, task: Task, outcome: Outcome) -> None:
+    def done(self, task: Task, outcome: Outcome) -> Verdict:
         """Take in the outcome that is the task's: what that has skipped is what was skipped."""
         state = self._states.get(task)
         if state is None:
-            return
+            return _FREE
         known, state.bad = state.bad, {}
         self._count -= len(known)
         state.search, state.suspect, state.step = None, None, state.step + 1
@@ -215,6 +210,7 @@ class Skipping:
         for bad, record in known.items():
             if bad in state.bad and not state.bad[bad].error:
                 state.bad[bad] = state.bad[bad]._replace(error=record.error)
+        return _FREE
 
     # -- one task
 
@@ -294,6 +290,14 @@ class Skipping:
         state.bad[bad] = SkippedRecord(
             *task, where, error[:_ERROR_CHARACTERS], record, bad[0], bad[1]
         )
+
+
+def complaint(limit: int, records: Iterable[SkippedRecord], outcome: Outcome) -> str:
+    """Say why a job fails that has more bad records than may be. Args: outcome: The last straw."""
+    shown = "; ".join(map(str, islice(records, _SHOWN)))
+    last = _text(outcome.details, "message")
+    more = f"; the last error: {last}" if last else ""
+    return f"more than {limit} bad record{'s' * (limit != 1)}: {shown}{more}"
 
 
 def _with(outcome: Outcome, why: str) -> Outcome:

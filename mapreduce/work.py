@@ -103,9 +103,9 @@ def _selected(workplace: Workplace, task: Task) -> Iterator[Selection | None]:
         try:
             yield selection
         except BaseException:
-            workplace.notes |= selection.facts(task.number, failed=True)
+            workplace.notes.update(selection.facts(task.number, failed=True))
             raise
-        workplace.notes |= selection.facts(task.number, failed=False)
+        workplace.notes.update(selection.facts(task.number, failed=False))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from tuplespace.pickles import load
 from tuplespace.security import Key, load_key
 from tuplespace.wire import pack, unpack
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
-from workers.errors import BlockLostError, shorten, summary
+from workers.errors import BlockLostError, shorten, summary, traceback_of
 from workers.memory import data_share, die_first, memory_of
 from workers.task import ERROR, LOST, OK, REFUSED, Outcome, Parcel, Task
 from workers.workplace import Workplace
@@ -90,7 +90,8 @@ class Worker:
         """Run the task in a tuple; return (seconds, result tuple). Never raises."""
         started = time.perf_counter()
         task, status, parcel, details = None, ERROR, None, {}
-        self._workplace.notes = notes = {}
+        notes: dict[str, Any] = {}
+        self._workplace.notes = notes
         try:
             task = Task.from_tuple(value, self._key)
             with _ending_forks():
@@ -151,11 +152,10 @@ class Worker:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return what a person wants to know of an exception, as plain data."""
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     details = {
         "error": shorten(type(error).__name__),
         "message": summary(error),
-        "traceback": shorten(trace),
+        "traceback": traceback_of(error),
     }
     with suppress(Exception):  # it may be user code
         more = getattr(error, "outcome_details", None)

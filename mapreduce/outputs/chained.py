@@ -244,6 +244,10 @@ class BlockResults:
         """See `Results.skip`: the partition is empty."""
         self._kept[number] = KeptPartition(Location("", "", ""), (), 0)
 
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._here.append(Split([]))
+
     def finish(self) -> None:
         """See `Results.finish`."""
         if self._here:

@@ -219,6 +219,10 @@ class FileResults:
         """See `Results.skip`: as in Hadoop, its file is not there; its path is None."""
         self._skipped.add(number)
 
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._skipped.add(number)
+
     def finish(self) -> None:
         """Publish: give the files their names, then write ``_SUCCESS``.
 

@@ -60,6 +60,9 @@ class Results(Protocol):
     def skip(self, number: int) -> None:
         """Do without the result of a reduce: it has failed for good, and the job goes on."""
 
+    def skip_here(self, number: int) -> None:
+        """Do without one of this very process."""
+
     def finish(self) -> None:
         """End well: all results are there."""
 
@@ -137,6 +140,10 @@ class Values:
     def skip(self, number: int) -> None:
         """See `Results.skip`: it is None."""
         self._kept[number] = dump_data(None)
+
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._values.append(None)
 
     def finish(self) -> None:
         """See `Results.finish`."""
