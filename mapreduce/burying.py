@@ -9,17 +9,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 
 from mapreduce.engine.interface import Engine
+from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.report import Report, SkippedRecord, SkippedTask
+from mapreduce.selecting import locate
 from mapreduce.skipping import KEY, complaint
 from workers.task import Outcome
 
 logger = logging.getLogger(__name__)
+
+
+def worked_on(splits: Sequence[PlannedSplit], phase: str, number: int) -> str:
+    """Say what a task is about."""
+    return splits[number].describe() if phase == MAP else f"partition {number}"
 
 
 class Undertaker:
@@ -27,20 +34,20 @@ class Undertaker:
 
     Args:
         job: The job's id. report: Of the job. results: Do without those of skipped reduces.
-        worked_on: Says what the task of a phase and number
-            works on. locate: Says where a record of a map is; may be slow.
     """
 
-    def __init__(
-        self, job: str, report: Report, results: Results,
-        worked_on: Callable[[str, int], str], locate: Callable[[int, int], str],
-    ) -> None:  # fmt: skip
+    def __init__(self, job: str, report: Report, results: Results) -> None:
         self._job, self._report, self._results = job, report, results
-        self._worked_on, self._locate = worked_on, locate
+        self._splits: Sequence[PlannedSplit] = ()
         self._told = 0
 
-    def look(self, plan: Plan, engine: Engine) -> Outcome | None:
-        """Tell what is new; after each outcome. Return what has ended the job, if something has."""
+    def look(self, plan: Plan, engine: Engine, splits: Sequence[PlannedSplit]) -> Outcome | None:
+        """Tell what is new; after each outcome.
+
+        Returns:
+            What has ended the job; None: nothing has.
+        """
+        self._splits = splits
         failure = plan.failure
         if plan.skip_bad_records:
             self._report.skipped = [
@@ -62,13 +69,13 @@ class Undertaker:
         """Say where a record is of which nobody has told: its worker died of it."""
         if record.phase == MAP and failure is not None:  # else the attempt that skips it will tell
             with suppress(Exception):
-                return self._locate(record.number, record.position)
-        whole = self._worked_on(record.phase, record.number)
+                return locate(self._splits[record.number], record.position)
+        whole = worked_on(self._splits, record.phase, record.number)
         return whole if record.kind == KEY else f"{record.kind} {record.position} of {whole}"
 
     def _bury(self, outcome: Outcome, plan: Plan, engine: Engine) -> SkippedTask:
         phase, number, details = outcome.phase, outcome.number, outcome.details
-        where = details.get("where") or self._worked_on(phase, number)
+        where = details.get("where") or worked_on(self._splits, phase, number)
         reason = details.get("message", outcome.status)
         about = {
             "reason": reason, "traceback": details.get("traceback", ""), "worker": outcome.worker,

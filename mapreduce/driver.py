@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mapreduce.aims import Aims
-from mapreduce.burying import Undertaker
+from mapreduce.burying import Undertaker, worked_on
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
@@ -18,7 +18,6 @@ from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
-from mapreduce.selecting import locate
 from mapreduce.shuffle import MapOutput
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
@@ -60,7 +59,7 @@ class Driver:
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
-        self._undertaker = Undertaker(job, self.report, results, self._worked_on, self._locate)
+        self._undertaker = Undertaker(job, self.report, results)
 
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
@@ -221,8 +220,8 @@ class Driver:
             self._lock.notify_all()
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
-        if (failure := self._undertaker.look(self._plan, engine)) is not None:
-            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
+        if (failure := self._undertaker.look(self._plan, engine, self._splits)) is not None:
+            raise _job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
         done = outcome.status == OK and outcome.phase == REDUCE
         if done and self._plan.results[outcome.number] is outcome:
             try:
@@ -230,13 +229,6 @@ class Driver:
             except BlockLostError as error:
                 orders += self._revoke(outcome, error)
         return orders
-
-    def _worked_on(self, phase: str, number: int) -> str:
-        """Say what a task is about."""
-        return self._splits[number].describe() if phase == MAP else f"partition {number}"
-
-    def _locate(self, number: int, position: int) -> str:
-        return locate(self._splits[number], position)
 
     def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""
