@@ -121,7 +121,7 @@ class _Tasks:
             selection, value = Selection(options, blank_page()), None
             try:
                 value = run(selection)
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # raised at the end
                 failure = failure if selection.is_probe else error
                 details = {"message": summary(error), "traceback": traceback_of(error)}
                 details |= getattr(error, "outcome_details", {})

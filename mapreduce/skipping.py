@@ -194,7 +194,9 @@ class Skipping:
         if search.first == 0:
             search.none_passes = True
         if search.first >= search.fails:
-            return self._give_up(state, search, "the first {first} of its records pass on their own")
+            return self._give_up(
+                state, search, "the first {first} of its records pass on their own"
+            )
         search.passes = max(search.passes, search.first)
         return self._go_on(task, state, search)
 
