@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -68,11 +67,10 @@ class Lines(Reader):
 
     def _lenient_lines(self, part: FileRange) -> Iterator[list[Any]]:
         for lines in replace(self, errors=_ESCAPE).lines(part):
-            # Nothing but an undecodable byte becomes such a character.
-            if any(map(_escaped, lines)):
-                yield [self._decoded(line) if _escaped(line) else line for line in lines]
-            else:
+            if _is_text("".join(lines)):
                 yield lines
+            else:
+                yield [line if _is_text(line) else self._decoded(line) for line in lines]
 
     def _decoded(self, line: str) -> str | Unreadable:
         content = line.encode(self.encoding, _ESCAPE)
@@ -151,7 +149,15 @@ class Lines(Reader):
 
 #: As an encoding's `errors`: bytes that are not so encoded become characters that are in no text.
 _ESCAPE: Final = "surrogateescape"
-_escaped: Final = re.compile("[\udc80-\udcff]").search
+
+
+def _is_text(decoded: str) -> bool:
+    try:
+        decoded.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 _decode: Final = json.JSONDecoder().raw_decode
 
