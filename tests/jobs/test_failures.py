@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -64,8 +65,9 @@ def test_buried_tasks_are_shown_whatever_their_tuples_lack() -> None:
     assert lines[3].split()[:2] == ["j2", "reduce"]
 
 
-def test_the_job_command_takes_what_may_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
-    program.run(
-        "tuplemill job word_count --input pyproject.toml --local --on-bad-task never", exit=False
-    )
+def test_the_job_command_takes_what_may_be_skipped(
+    space_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = f"job word_count --input {__file__} --space {space_server.uri}"
+    program.run(f"tuplemill {job} --on-bad-task never", exit=False)
     assert "job.on_bad_task is 'fail' or 'skip', not 'never'" in capsys.readouterr().err
