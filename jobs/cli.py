@@ -18,6 +18,7 @@ from jobs import demo as demonstration
 from jobs.catalogue import CATALOGUE, build, find
 from jobs.display import ProgressDisplay, print_error, print_table
 from jobs.errors import JobsError
+from jobs.failures import print_buried, print_skipped
 from mapreduce import JobFailedError, JobRun, MapReduceError
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
@@ -133,6 +134,8 @@ def demo(_: Context) -> None:
         "map-tasks": "M (default: from the data)",
         "reduce-tasks": "R (default: from the data)",
         "rows": "rows to print; 0: all",
+        "skip-bad-records": "how many records, on which the job's functions fail, may be skipped",
+        "on-bad-task": "what to do when a task has failed for good: fail, or skip: go on without it",
         **_SPACE,
         **_NAME,
         **_KEY_FILE,
@@ -141,7 +144,8 @@ def demo(_: Context) -> None:
 def job(
     _: Context, which: str, input: list[str] | None = None, space: str = "",
     key_file: str = "", local: bool = False, pattern: str = "", map_tasks: int = 0,
-    reduce_tasks: int = 0, rows: int = 20, name: str = "",
+    reduce_tasks: int = 0, rows: int = 20, name: str = "", skip_bad_records: int = 0,
+    on_bad_task: str = "fail",
 ) -> None:  # fmt: skip
     """Run a ready-made job; `job list` lists them."""
     if which == "list":
@@ -156,6 +160,7 @@ def job(
         raise JobsError(f"{which} wants input: --input PATH, or a quoted glob; repeat it for more")
     work = build(which, input, **({"pattern": pattern} if pattern else {}))
     work.map_tasks, work.reduce_tasks = map_tasks or None, reduce_tasks or None
+    work.skip_bad_records, work.on_bad_task = skip_bad_records, on_bad_task
     with _sigterm_interrupts(), _engine(space, name, key_file, local) as engine:
         run = work.submit(engine)
         results = follow(run)
@@ -169,6 +174,7 @@ def job(
         f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
         f"{run.progress().attempts_failed} failed attempts; {report.seconds:.2f} s"
     )
+    print_skipped(report.skipped, report.skipped_tasks)
 
 
 @command(help={**_SPACE, **_NAME, **_KEY_FILE})
@@ -188,6 +194,7 @@ def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> N
             for value in remote.read_all(("job", None, dict))
         ]  # fmt: skip
         print_table(("job", "maps", "reduces", "tasks ready"), jobs, "Jobs")
+        print_buried(remote.read_all(("buried", str, str, int, dict)))
 
 
 @command(positional=["id"], help={"id": "the job's id", **_SPACE, **_KEY_FILE})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mapreduce.aims import Aims
+from mapreduce.burying import Undertaker, worked_on
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
@@ -63,6 +64,7 @@ class Driver:
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
+        self._undertaker = Undertaker(job, self.report, results)
 
     def _begin(self, planned: Planned) -> None:
         self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
@@ -132,7 +134,7 @@ class Driver:
                 self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
                 functions[order.phase],
                 engine.send(f"{order.phase}-{order.number}-{order.attempt}-argument", argument),
-                bundle,
+                bundle, order.options,
             )  # fmt: skip
             if affinity != ANYWHERE:
                 self._aims.add(task, self._splits[order.number].wait, time.monotonic())
@@ -202,7 +204,7 @@ class Driver:
                 if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None
             ]  # fmt: skip
         for each in slow:
-            noted = each._replace(what=self._worked_on(each.phase, each.number))
+            noted = each._replace(what=worked_on(self._splits, each.phase, each.number))
             logger.warning("job %s: %s", self.job, noted)
             self.report.slow_tasks.append(noted)
         for order in orders:
@@ -260,10 +262,10 @@ class Driver:
         orders = self._decide(outcome, output, engine)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
-        if self._plan.failure is not None:
-            failure = self._plan.failure
-            raise _job_failed(failure, self._worked_on(failure.phase, failure.number))
-        if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
+        if (failure := self._undertaker.look(self._plan, engine, self._splits)) is not None:
+            raise _job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
+        done = outcome.status == OK and outcome.phase == REDUCE
+        if done and self._plan.results[outcome.number] is outcome:
             try:
                 self._results.keep(outcome.number, _parcel(outcome), engine)
             except BlockLostError as error:
@@ -296,10 +298,6 @@ class Driver:
             self._counted.pop(task, None)
             if outcome.counters:
                 self._counted[task] = outcome.counters
-
-    def _worked_on(self, phase: str, number: int) -> str:
-        """Say what a task is about."""
-        return self._splits[number].describe() if phase == MAP else f"partition {number}"
 
     def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""

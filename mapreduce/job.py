@@ -181,9 +181,9 @@ class MapReduceJob:
 
         Raises:
             InvalidJobError, InputError: As `run`. RecordFailedError: A user's function raised.
+            JobFailedError: There are more bad records than it may skip.
         """
-        functions = self._functions()
-        self._options()
+        functions, options = self._functions(), self._options()
         iterator = self._open()
         splits: Iterable[PlannedSplit]
         if iterator is None:
@@ -201,7 +201,8 @@ class MapReduceJob:
             run_sequential(
                 splits=splits, map=functions.map, reduce=functions.reduce,
                 combine=functions.combine, partition=functions.partition,
-                reduce_tasks=reduce_tasks, deliver=results.keep_here,
+                reduce_tasks=reduce_tasks, deliver=results.keep_here, skip=results.skip_here,
+                options=options,
             )  # fmt: skip
             results.finish()
         except BaseException:

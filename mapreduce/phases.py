@@ -24,6 +24,7 @@ from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.pairs import Pair, as_pairs, pairs_of_columns
 from mapreduce.partition import Partitioner
 from mapreduce.reductions import Reduction
+from mapreduce.selecting import Selection
 
 MapFunction = Callable[[Any], Iterable[Pair] | Mapping[Any, Any]]
 ReduceFunction = Callable[[Iterable[Pair]], Any]
@@ -36,8 +37,12 @@ def run_map(
     partition: Partitioner,
     R: int,  # noqa: N803 - R, as in the paper
     open_at: OpenAt | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[list[Columns]]:
     """Do a whole map task: one split in, R partitions out.
+
+    Args:
+        selection: Which records to leave out; None: none.
 
     Yields:
         R columns; more than once if the pairs are too many to hold them all. Those of a later
@@ -48,7 +53,11 @@ def run_map(
             came from. Whatever else the user's functions raise comes through as it is.
     """
     try:
-        pairs = combined(combine, map_split(map, split.records(open_at)))
+        if selection is None:
+            records = split.records(open_at)
+        else:
+            map, records = selection.of_map(map, split, open_at)
+        pairs = combined(combine, map_split(map, records))
         yield from deal(pairs, partition, R)
     except RecordFailedError as error:
         of_the_split = error.kind == "record" and error.position >= 0
@@ -63,17 +72,20 @@ def listed(result: Any) -> Any:
 
 def run_reduce(
     number: int, reduce: ReduceFunction, columns: Iterable[Columns], *, merged: bool,
-    deliver: Callable[[Any], Any] = listed,
+    deliver: Callable[[Any], Any] = listed, selection: Selection | None = None,
 ) -> Any:  # fmt: skip
     """Do a whole reduce task: one partition in, its result out; see `reduce_columns`.
 
     Args:
         deliver: Gets what reduce returned, and returns the task's own result.
+        selection: Which keys and pairs to leave out; None: none.
 
     Raises:
         RecordFailedError: A function given to ``by_key`` raised; says on what key.
     """
     try:
+        if selection is not None:
+            reduce, columns = selection.of_reduce(reduce, columns)
         return deliver(reduce_columns(reduce, columns, merged=merged))
     except RecordFailedError as error:
         raise error.at(error.where or f"partition {number}") from error.__cause__

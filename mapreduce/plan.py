@@ -19,6 +19,9 @@ blocks than before was not deterministic: every reduce that read the old ones ru
 Two attempts of a task may be under way: the second is its backup (`back_up`). Whichever is OK
 first wins. If one fails it is counted as ever, but nothing is issued and the job does not fail
 while the other goes on; if that one fails too, what the first has cost is taken into account.
+A task that may not be tried again has failed for good: it is buried, and the job fails or, with
+``on_bad_task="skip"``, goes on as if it had made nothing. What of its records is to blame, if some
+may be skipped, `skipping` finds out.
 
 Of a stream nobody knows how many maps there will be: `add_map` adds one, no reduce begins before
 `no_more_maps`, and all else is the same.
@@ -30,8 +33,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from mapreduce.options import Options
-from mapreduce.shuffle import MapOutput, sources_of
+from mapreduce.options import SKIP, Options
+from mapreduce.report import SkippedRecord
+from mapreduce.shuffle import MapOutput, empty_output, sources_of
+from mapreduce.skipping import Skipping, Verdict
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
@@ -51,12 +56,14 @@ class Order(NamedTuple):
 
     Attributes:
         phase, number, attempt: Which. sources: What a reduce pulls; None for a map.
+        options: See `Task.options`.
     """
 
     phase: str
     number: int
     attempt: int
     sources: list[Any] | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012  # never changed
 
 
 class Plan:
@@ -68,9 +75,11 @@ class Plan:
 
     Attributes:
         options: As given. outputs: For each map its output, None until it has one.
-        results: For each reduce the outcome that won, None until one has.
+        results: For each reduce the outcome that won, None until one has; that of a reduce which
+            is skipped is the one that has buried it.
         failure: The outcome that ended the job, None while it may succeed.
         failed_attempts: How many attempts did not end OK.
+        buried: The last outcomes of the tasks that have failed for good.
         under_way: Of each task that is, the attempts that may end it: one, or two (see `back_up`).
     """
 
@@ -86,8 +95,10 @@ class Plan:
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
         self.failed_attempts = 0
+        self.buried: list[Outcome] = []
         self.under_way: dict[tuple[str, int], tuple[int, ...]] = {}
         self.options = options
+        self._skipping = Skipping(options.skip_bad_records)
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
         self._deaths: Counter[tuple[str, int]] = Counter()
@@ -159,36 +170,47 @@ class Plan:
         task = (outcome.phase, outcome.number)
         if self.failure is not None or not self._ends(task, outcome.attempt):
             return []
+        probe = self._skipping.is_probe(task, outcome.attempt)
         if outcome.status == OK:
+            if probe:
+                return self._judge(task, outcome, self._skipping.passed(task, outcome))
+            self._skipping.done(task, outcome)
+            if self._skipping.exceeded:
+                return self._fail_for_bad_records(outcome)
             self._forget(task)
             if outcome.phase == MAP:
                 assert output is not None
                 return self._map_done(outcome.number, output)
             self.results[outcome.number] = outcome
             return []
-        self.failed_attempts += 1
+        self.failed_attempts += not probe
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
-            return [] if self._fails(task) else self._void(outcome, missing)
-        if outcome.status != DIED:
-            count, limit = self._errors, self.options.retries
-        elif outcome.details.get("cause") == MEMORY:
-            count, limit = self._memory_deaths, MEMORY_DEATHS - 1
-        else:
-            count, limit = self._deaths, DEATHS - 1
-        count[task] += 1
-        if count[task] > limit or outcome.status == REFUSED:
-            self._last_words.setdefault(task, outcome)
-        if task in self.under_way or self._fails(task):
-            return []
-        if outcome.phase == REDUCE:
-            return self._reduces([outcome.number])
-        return [self._order(*task)]
+            last = None if task in self.under_way else self._last_words.get(task)
+            return self._void(outcome, missing) if last is None else self._bury(last)
+        return self._judge(task, outcome, self._skipping.failed(task, outcome))
+
+    def attempts(self, phase: str, number: int) -> int:
+        """Return how many attempts of a task there were."""
+        return self._attempts[phase, number]
+
+    @property
+    def has_too_many_bad(self) -> bool:
+        """Whether more records are bad than may be: then the job has failed."""
+        return self._skipping.exceeded
+
+    def skipped_records(self) -> list[SkippedRecord]:
+        """Return the bad records found so far: maps' first, in order."""
+        return self._skipping.records()
 
     def back_up(self, phase: str, number: int) -> Order | None:
-        """Return a second attempt of a task that is under way; None: it is not, or has one."""
+        """Return a second attempt of a task that is under way; None: it is not, or has one.
+
+        Nor has one that looks for bad records, step by step.
+        """
         task = (phase, number)
-        if self.failure is not None or len(self.under_way.get(task, ())) != 1:
+        alone = len(self.under_way.get(task, ())) == 1
+        if self.failure is not None or not alone or self._skipping.knows(task):
             return None
         if phase == MAP:
             return self._order(*task)
@@ -218,12 +240,6 @@ class Plan:
         self.under_way.pop(task, None)
         self._last_words.pop(task, None)
 
-    def _fails(self, task: tuple[str, int]) -> bool:
-        """Let the job fail if no attempt of this task goes on and one has had the last word."""
-        if task not in self.under_way:
-            self.failure = self._last_words.get(task)
-        return self.failure is not None
-
     def _outputs(self) -> list[MapOutput]:
         return [output for output in self.outputs if output is not None]
 
@@ -234,7 +250,55 @@ class Plan:
         self._orders += 1
         if phase == REDUCE:
             self._issued[number, attempt] = self._orders
-        return Order(phase, number, attempt, sources)
+        options = self._skipping.options((phase, number), attempt)
+        return Order(phase, number, attempt, sources, options)
+
+    # -- what has failed
+
+    def _judge(self, task: tuple[str, int], outcome: Outcome, verdict: Verdict) -> list[Order]:
+        """Try a task again that has failed or was probed, if it may be and no attempt goes on."""
+        if self._skipping.exceeded:
+            return self._fail_for_bad_records(outcome)
+        if verdict.explained:
+            count, _ = self._limit(outcome)
+            count[task] -= count[task] > 0
+            self._last_words.pop(task, None)
+        if verdict.counts is not None:
+            count, limit = self._limit(verdict.counts)
+            count[task] += 1
+            if count[task] > limit or verdict.counts.status == REFUSED:
+                self._last_words.setdefault(task, verdict.counts)
+        if task in self.under_way:
+            return []
+        if task in self._last_words:
+            return self._bury(self._last_words[task])
+        phase, number = task
+        return self._reduces([number]) if phase == REDUCE else [self._order(*task)]
+
+    def _limit(self, outcome: Outcome) -> tuple[Counter[tuple[str, int]], int]:
+        """Return where an outcome counts, and how many may."""
+        if outcome.status != DIED:
+            return self._errors, self.options.retries
+        if outcome.details.get("cause") == MEMORY:
+            return self._memory_deaths, MEMORY_DEATHS - 1
+        return self._deaths, DEATHS - 1
+
+    def _bury(self, outcome: Outcome) -> list[Order]:
+        self.buried.append(outcome)
+        # A wrong signature is no fault of the task.
+        if self.options.on_bad_task != SKIP or outcome.status == REFUSED:
+            self.failure = outcome
+            return []
+        self._forget((outcome.phase, outcome.number))
+        if outcome.phase == MAP:
+            return self._map_done(outcome.number, empty_output(len(self.results)))
+        self.results[outcome.number] = outcome
+        return []
+
+    def _fail_for_bad_records(self, outcome: Outcome) -> list[Order]:
+        self.failure = outcome
+        self.buried.append(outcome)
+        return []
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:
         self.outputs[number] = output
@@ -245,6 +309,7 @@ class Plan:
             for partition in range(len(self.results)):
                 if old.digests(partition) != output.digests(partition):
                     self._void_reduce(partition)
+                    self._skipping.forget((REDUCE, partition))
         return self._reduces()
 
     def _void_reduce(self, partition: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mapreduce.stragglers import SlowTask
 
@@ -26,6 +27,42 @@ class Progress:
     notice: str = ""
 
 
+class SkippedRecord(NamedTuple):
+    """A bad record: left out, because a function raised on it or its worker died of it.
+
+    Attributes:
+        phase, number: The task's. where: Which record of what, with its byte in a file.
+        error: What happened, in short. record: Its repr, cut to 200 characters.
+        kind: ``record`` of a split, or ``key`` or ``pair`` of a partition.
+        position: From 0, of a record in its split or a pair in its partition; of a key its hash.
+    """
+
+    phase: str
+    number: int
+    where: str
+    error: str
+    record: str
+    kind: str = "record"
+    position: int = -1
+
+    def __str__(self) -> str:
+        place = self.where or f"{self.kind} {self.position} of {self.phase} {self.number}"
+        return f"{place}: {self.record or 'unknown'} ({self.error})"
+
+
+class SkippedTask(NamedTuple):
+    """A task that failed for good, and that the job went on without.
+
+    Attributes:
+        phase, number: Which. where: What it worked on. reason: Why it failed.
+    """
+
+    phase: str
+    number: int
+    where: str
+    reason: str
+
+
 @dataclass
 class Report:
     """What a job took.
@@ -36,6 +73,8 @@ class Report:
         distant_bytes: Input that workers read through the driver's host, not from their own disk.
         backup_tasks: How many were run. slow_tasks: Those that took more than ten times as long as
             others, as they were noticed.
+        skipped: The bad records left out, see `MapReduceJob.skip_bad_records`: maps' first, in order.
+        skipped_tasks: Those that failed for good, see `MapReduceJob.on_bad_task`.
     """
 
     seconds: float = 0.0
@@ -45,3 +84,5 @@ class Report:
     distant_bytes: int = 0
     backup_tasks: int = 0
     slow_tasks: list[SlowTask] = field(default_factory=list)
+    skipped: list[SkippedRecord] = field(default_factory=list)
+    skipped_tasks: list[SkippedTask] = field(default_factory=list)

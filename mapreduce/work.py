@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from mapreduce.combining import CombineFunction
@@ -18,7 +20,8 @@ from mapreduce.phases import (
     run_map,
     run_reduce,
 )
-from mapreduce.shuffle import MapOutput, Source, read_partition, write_output
+from mapreduce.selecting import Selection
+from mapreduce.shuffle import MapOutput, Source, read_partition, try_output, write_output
 from mapreduce.spilling.allowance import Allowance, allowed
 from workers.task import Task
 from workers.workplace import Workplace
@@ -41,11 +44,14 @@ class MapWork(NamedTuple):
         """Run it; the blocks are whole when this returns."""
         split = split.read_by(workplace)
         distant_before = workplace.distant_bytes()
-        batches = run_map(
-            split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at
-        )
         name = f"map-{task.number}"
-        with _allowed(self.memory, workplace, task):
+        with _allowed(self.memory, workplace, task), _selected(workplace, task) as selection:
+            batches = run_map(
+                split, self.map, self.combine, self.partition, self.reduce_tasks,
+                workplace.open_at, selection,
+            )  # fmt: skip
+            if selection is not None and selection.is_probe:
+                return try_output(batches, self.reduce_tasks)
             output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
         return output._replace(distant_bytes=workplace.distant_bytes() - distant_before)
 
@@ -65,16 +71,41 @@ class ReduceWork(NamedTuple):
     def __call__(self, sources: list[Source], workplace: Workplace, task: Task) -> Any:
         """Run it."""
         columns = read_partition(sources, workplace)
-        with _allowed(self.memory, workplace, task):
+        deliver: Callable[[Any], Any] = exhaust
+        with _allowed(self.memory, workplace, task), _selected(workplace, task) as selection:
+            if selection is None or not selection.is_probe:
+                deliver = partial(self._deliver, workplace=workplace, task=task)
             return run_reduce(
-                task.number, self.reduce, columns, merged=self.merged,
-                deliver=lambda result: self._deliver(result, workplace, task),
+                task.number, self.reduce, columns, merged=self.merged, deliver=deliver,
+                selection=selection,
             )  # fmt: skip
 
     def _deliver(self, result: Any, workplace: Workplace, task: Task) -> Any:
         if self.result is None:
             return listed(result)
         return self.result(result, workplace, task)
+
+
+def exhaust(result: Any) -> None:
+    """Have a probe's result made, and forget it."""
+    if isinstance(result, Iterator):
+        deque(result, 0)
+
+
+@contextmanager
+def _selected(workplace: Workplace, task: Task) -> Iterator[Selection | None]:
+    """Give what a task is to leave out, if it has been told; its outcome says what that was."""
+    if not task.options.get("selects"):
+        yield None
+        return
+    with workplace.track(task.job) as page:
+        selection = Selection(task.options, page)
+        try:
+            yield selection
+        except BaseException:
+            workplace.notes.update(selection.facts(task.number, failed=True))
+            raise
+        workplace.notes.update(selection.facts(task.number, failed=False))
 
 
 @contextmanager

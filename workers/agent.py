@@ -44,6 +44,7 @@ from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
 from workers.sweep import Sweep
 from workers.task import Outcome, this_runtime
+from workers.tracking import last_words
 from workers.watch import Watch
 from workers.worker import Assignment
 
@@ -317,8 +318,9 @@ class Agent:
 
     def _answer_died(self, child: Child, errand: Errand, death: WorkerDiedError) -> None:
         outcome = Outcome.of_death(
-            errand.value, self._key, self.host, child.pid, str(death), death.cause
-        )
+            errand.value, self._key, self.host, child.pid, str(death), death.cause,
+            last_words(self._root / errand.value[1], child.pid),
+        )  # fmt: skip
         self._shelf.done([errand])
         self._clerk.put([(errand, outcome.to_tuple(self._key))])
 

@@ -69,6 +69,11 @@ def summary(error: BaseException) -> str:
     return shorten(text.removeprefix(f"{type(error).__module__}."))
 
 
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an exception, and of those behind it, as Python would print it."""
+    return shorten("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+
 def shorten(text: str) -> str:
     """Return a text, without its middle if it is too long to travel in a tuple."""
     half = _TEXT_LIMIT // 2

@@ -6,6 +6,7 @@
     ("task", job, phase, number, runtime, affinity, payload)             driver -> agent
     ("result", job, phase, number, outcome)                              agent -> driver
     ("worker", name, host, runtime, slots)                               leased, the agent's
+    ("buried", job, phase, number, about)                                leased, outlives the job
 
     task   ready --claim--> claimed --confirm with its result--> gone
              ^                |
@@ -40,6 +41,9 @@ ERROR: Final = "error"  # it raised, or could not be loaded
 DIED: Final = "died"  # its worker process ended
 LOST: Final = "lost"  # blocks it was to read are gone
 REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
+
+#: How long a task that has failed for good shows in the space.
+BURIED_LEASE: Final = 24 * 3600.0
 
 #: The cause, in an outcome's details, of a death that we brought about: it used too much memory,
 #: or ran longer than its job's `task_timeout`.
@@ -175,14 +179,20 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of_death(
-        cls, value: Any, key: Key, host: str, pid: int, reason: str, cause: str
-    ) -> Outcome:
-        """Return that of the task in a tuple whose worker process has died, for this reason."""
+        cls, value: Any, key: Key, host: str, pid: int, reason: str, cause: str,
+        last_words: dict[str, int] = {},  # noqa: B006  # never changed
+    ) -> Outcome:  # fmt: skip
+        """Return that of the task in a tuple whose worker process has died, for this reason.
+
+        Args:
+            last_words: What it has noted of the record in hand, see `tracking`.
+        """
         try:
             attempt = Task.from_tuple(value, key).attempt
         except TupleSpaceError:
             attempt = 0
-        details = {"message": f"the worker process {pid} on {host} {reason}"}
+        details: dict[str, Any] = {"message": f"the worker process {pid} on {host} {reason}"}
+        details |= last_words
         if cause:
             details["cause"] = cause
         return cls(

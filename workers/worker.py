@@ -34,7 +34,7 @@ from tuplespace.security import Key, load_key
 from tuplespace.wire import pack, unpack
 from workers import counters
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
-from workers.errors import BlockLostError, shorten, summary
+from workers.errors import BlockLostError, shorten, summary, traceback_of
 from workers.memory import data_share, die_first, memory_of
 from workers.offspring import adopt, end_offspring
 from workers.task import ERROR, LOST, OK, REFUSED, Outcome, Parcel, Task
@@ -95,6 +95,8 @@ class Worker:
         started = time.perf_counter()
         task, status, parcel, details = None, ERROR, None, {}
         counters.reset()
+        notes: dict[str, Any] = {}
+        self._workplace.notes = notes
         try:
             task = Task.from_tuple(value, self._key)
             with _ending_forks():
@@ -121,7 +123,7 @@ class Worker:
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
-            details, counters.counts() if status == OK else {},
+            details | notes, counters.counts() if status == OK else {},
         )  # fmt: skip
         try:
             return seconds, outcome.to_tuple(self._key)
@@ -159,11 +161,10 @@ class Worker:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return what a person wants to know of an exception, as plain data."""
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     details = {
         "error": shorten(type(error).__name__),
         "message": summary(error),
-        "traceback": shorten(trace),
+        "traceback": traceback_of(error),
     }
     with suppress(Exception):  # it may be user code
         more = getattr(error, "outcome_details", None)

@@ -7,9 +7,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from tuplespace.pickles import dump_data, dump_data_into
 from tuplespace.security import Key
@@ -17,6 +17,7 @@ from workers.blocks import BlockReader, BlockWriter, Frame, Location
 from workers.parcels import ParcelWriter
 from workers.shared import read_shared, write_shared
 from workers.task import INLINE_BYTES, SHARED_INLINE_BYTES, Parcel
+from workers.tracking import tracked
 
 _SMALL: Final = frozenset({type(None), bool, int, float})
 
@@ -27,6 +28,7 @@ class Workplace:
     Attributes:
         name: The worker's, as "host/pid". host: The host's. reader: Fetches blocks.
         memory: Bytes of data that a task may hold before it spills.
+        notes: Plain facts that the running task adds to its outcome's details.
 
     Args:
         root: The folder of blocks of this space. uri: This host's block server; "" if there is
@@ -39,6 +41,7 @@ class Workplace:
     ) -> None:  # fmt: skip
         self.name, self.host, self.memory = name, host, memory
         self.reader = BlockReader(host, key, uri or near)
+        self.notes: dict[str, Any] = {}
         self._root, self._uri = root, uri
 
     def block_file(self, job: str, name: str, inline_bytes: int = -1) -> BlockWriter:
@@ -68,6 +71,10 @@ class Workplace:
         finally:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def track(self, job: str) -> AbstractContextManager[memoryview]:
+        """Give the page on which to note what is in hand; see `tracking`."""
+        return tracked(self._root / job)
 
     def send(self, job: str, name: str, value: object) -> Parcel:
         """Return a value as a parcel: pickled, in a block of its own if it is big."""

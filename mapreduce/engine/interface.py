@@ -90,6 +90,9 @@ class Engine(Protocol):
             InvalidJobError: The workers are gone with this engine.
         """
 
+    def bury(self, task: tuple[Any, ...]) -> None:
+        """Show a task that has failed for good to whoever looks, also after `close`; see `burying`."""
+
     def runtimes(self) -> set[str]:
         """Return the runtimes of the workers there are."""
 

@@ -21,7 +21,15 @@ from tuplespace.interface import Handle
 from tuplespace.template import matches
 from workers.blocks import BlockServer, occupy, work_folder
 from workers.claims import clear_job
-from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task, this_runtime
+from workers.task import (
+    ANYWHERE,
+    BURIED_LEASE,
+    INLINE_BYTES,
+    Outcome,
+    Parcel,
+    Task,
+    this_runtime,
+)
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -245,6 +253,11 @@ class SpaceEngine:
             return {value[2] for value in space.read_all(_WORKER)}
 
         return release, hosts
+
+    def bury(self, task: tuple[Any, ...]) -> None:
+        """See `Engine.bury`."""
+        with suppress(errors.TupleSpaceError):  # the job's own error says it, too
+            self.space.write(task, lease=BURIED_LEASE)
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""

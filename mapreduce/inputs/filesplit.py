@@ -49,14 +49,19 @@ class FileSplit:
         """How many bytes of the files the split spans."""
         return sum(part.size for part in self.ranges)
 
-    def records(self, open_at: OpenAt | None = None) -> Iterator[Any]:
+    def records(self, open_at: OpenAt | None = None, *, lenient: bool = False) -> Iterator[Any]:
         """Return the records.
+
+        Args:
+            open_at: See `PlannedSplit`. lenient: An `Unreadable` stands for each that cannot be
+                read, where the reader can go on after it.
 
         Raises:
             InputError: While they are read: a file has vanished or changed since the job was
                 planned, or does not have such records.
         """
-        runs = (self.reader.batches(part) for part in self._readable(open_at))
+        read = self.reader.lenient if lenient else self.reader.batches
+        runs = (read(part) for part in self._readable(open_at))
         return chain.from_iterable(chain.from_iterable(runs))
 
     def describe(self) -> str:
@@ -67,15 +72,19 @@ class FileSplit:
         more = f" (+{others} file{'s' if others > 1 else ''})" if others else ""
         return f"{self.reader.kind} of {self.ranges[0]}{more}"
 
-    def locate(self, position: int, open_at: OpenAt | None = None) -> str:
+    def locate(
+        self, position: int, open_at: OpenAt | None = None, *, with_byte: bool = False
+    ) -> str:
         """Say which line or record of which file a record is. Reads the files once more."""
         left = position
         for part in self._readable(open_at):
             number = 0
-            for records in self.reader.batches(part):
+            for records in self.reader.lenient(part):
                 count = len(records) if isinstance(records, Sized) else sum(1 for _ in records)
                 if left < count:
-                    return self.reader.place(part, number + left)
+                    place = self.reader.place(part, number + left)
+                    byte = self.reader.byte(part, number + left) if with_byte else None
+                    return place if byte is None else f"{place}, byte {byte}"
                 left -= count
                 number += count
         return f"record {position} of the {self.describe()}"

@@ -21,6 +21,21 @@ _READ_BYTES = 128 << 10  # the records of a block stay in the cache until they a
 _MOST_AT_ONCE: Final = 8192
 
 
+@dataclass(frozen=True, repr=False)
+class Unreadable:
+    """What stands in a record's place that could not be read, where its reader can go on after it.
+
+    Attributes:
+        content: What is there. error: Why it is no record.
+    """
+
+    content: Any
+    error: Exception
+
+    def __repr__(self) -> str:
+        return repr(self.content)
+
+
 class Reader:
     """How the records in a range of a file are found. Picklable.
 
@@ -54,6 +69,14 @@ class Reader:
             InputError: The file has vanished or changed, or does not have such records.
         """
         raise NotImplementedError
+
+    def lenient(self, part: FileRange) -> Iterator[Iterable[Any]]:
+        """Yield the records as `batches` does, an `Unreadable` for each that cannot be read."""
+        return self.batches(part)
+
+    def byte(self, part: FileRange, number: int) -> int | None:
+        """Return at which byte of the (decompressed) file a record starts; None: nobody knows."""
+        return None
 
     def place(self, part: FileRange, number: int) -> str:
         """Say which record of the file the one with this 0-based number in the range is."""

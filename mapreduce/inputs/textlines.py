@@ -17,12 +17,13 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import IO, Any, Final
 
 from mapreduce.errors import InputError, shorten
 from mapreduce.inputs.filerange import FileRange
-from mapreduce.inputs.readers import Reader
+from mapreduce.inputs.readers import Reader, Unreadable
 
 _READ_BYTES = 128 << 10  # the lines of a block stay in the cache until they are used
 
@@ -57,6 +58,27 @@ class Lines(Reader):
     def batches(self, part: FileRange) -> Iterator[list[Any]]:
         """Yield the lines, in lists."""
         return self.lines(part)
+
+    def lenient(self, part: FileRange) -> Iterator[list[Any]]:
+        """Yield the lines, an `Unreadable` for each with bytes that are not so encoded."""
+        if self.errors != "strict" or not self.cuttable:
+            return self.batches(part)
+        return self._lenient_lines(part)
+
+    def _lenient_lines(self, part: FileRange) -> Iterator[list[Any]]:
+        for lines in replace(self, errors=_ESCAPE).lines(part):
+            if _is_text("".join(lines)):
+                yield lines
+            else:
+                yield [line if _is_text(line) else self._decoded(line) for line in lines]
+
+    def _decoded(self, line: str) -> str | Unreadable:
+        content = line.encode(self.encoding, _ESCAPE)
+        try:
+            return content.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            bad = f"0x{content[error.start]:02x}, its byte {error.start}, is not {self.encoding}"
+            return Unreadable(content, InputError(f"{bad}: {error.reason}"))
 
     def lines(self, part: FileRange) -> Iterator[list[str]]:
         """Yield the lines without their line ends, in lists.
@@ -107,6 +129,35 @@ class Lines(Reader):
         """Say which line it is. Reads what is before the range."""
         return f"{part.name}, line {lines_before(part) + number + 1}"
 
+    def byte(self, part: FileRange, number: int) -> int | None:
+        """Return where this line starts. Reads the range once more."""
+        if not self.cuttable:
+            return None
+        left = number
+        for offset, block in _blocks(part):
+            if not left:
+                return offset
+            newlines = block.count(b"\n")
+            if newlines >= left:
+                at = -1
+                for _ in range(left):
+                    at = block.index(b"\n", at + 1)
+                return offset + at + 1
+            left -= newlines
+        return None
+
+
+#: As an encoding's `errors`: bytes that are not so encoded become characters that are in no text.
+_ESCAPE: Final = "surrogateescape"
+
+
+def _is_text(decoded: str) -> bool:
+    try:
+        decoded.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 _decode: Final = json.JSONDecoder().raw_decode
 
@@ -122,15 +173,27 @@ class JsonLines(Lines):
             yield _parse(lines, part, read)
             read += len(lines)
 
+    def lenient(self, part: FileRange) -> Iterator[list[Any]]:
+        """Yield what is in the lines, an `Unreadable` for each that is no JSON."""
+        for lines in super().lenient(part):
+            yield [_parse_one(line) for line in lines if not _is_blank(line)]
+
     def place(self, part: FileRange, number: int) -> str:
         """Say which line it is. Reads the range once more, and what is before it."""
+        return super().place(part, self._line_number(part, number))
+
+    def byte(self, part: FileRange, number: int) -> int | None:
+        """Return where its line starts."""
+        return super().byte(part, self._line_number(part, number))
+
+    def _line_number(self, part: FileRange, number: int) -> int:
         left = number
-        for line_number, line in enumerate(line for lines in self.lines(part) for line in lines):
-            if line.strip():
+        for line_number, line in enumerate(chain.from_iterable(super().lenient(part))):
+            if not _is_blank(line):
                 if not left:
-                    return super().place(part, line_number)
+                    return line_number
                 left -= 1
-        return super().place(part, number)
+        return number
 
 
 #: A reader of lines that are a JSON value each, for ``TextFiles(records=json_lines)``: the records
@@ -160,6 +223,19 @@ def _parse(lines: Iterable[str], part: FileRange, lines_read: int) -> list[Any]:
                 ) from error
         records.append(record)
     return records
+
+
+def _parse_one(line: str | Unreadable) -> Any:
+    if isinstance(line, Unreadable):
+        return line
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        return Unreadable(line, InputError(f"is no JSON: {error}"))
+
+
+def _is_blank(line: str | Unreadable) -> bool:
+    return isinstance(line, str) and not line.strip()
 
 
 def lines_before(part: FileRange) -> int:

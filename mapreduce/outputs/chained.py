@@ -240,6 +240,14 @@ class BlockResults:
         """See `Results.keep_here`: with no worker to leave them with, they become splits."""
         self._here.append(Split(list(items_of(result))))
 
+    def skip(self, number: int) -> None:
+        """See `Results.skip`: the partition is empty."""
+        self._kept[number] = KeptPartition(Location("", "", ""), (), 0)
+
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._here.append(Split([]))
+
     def finish(self) -> None:
         """See `Results.finish`."""
         if self._here:

@@ -121,8 +121,9 @@ class FileResults:
         self._aside = ASIDE + job
         self.work = FileWork(output, self._folder, self._aside, secrets.token_hex(16))
         self._kept: dict[int, str] = {}
+        self._skipped: set[int] = set()
         self._published: list[str] = []
-        self._paths: list[str] = []
+        self._paths: list[str | None] = []
         self._abandon: Any = None
 
     def prepare(self) -> None:
@@ -214,16 +215,25 @@ class FileResults:
         self._kept[number] = path
         self.work.write(self._folder.open(path, "xb"), path, result)
 
+    def skip(self, number: int) -> None:
+        """See `Results.skip`: as in Hadoop, its file is not there; its path is None."""
+        self._skipped.add(number)
+
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._skipped.add(number)
+
     def finish(self) -> None:
         """Publish: give the files their names, then write ``_SUCCESS``.
 
         Raises:
             JobFailedError: That cannot be done.
         """
-        kept = [self._kept[number] for number in sorted(self._kept)]
+        numbers = sorted(self._kept.keys() - self._skipped)
+        kept = [self._kept[number] for number in numbers]
         try:
             self._output.settle(kept, self._folder.open)  # it may replace some
-            names = [part_name(number) + self._output.suffix for number in range(len(kept))]
+            names = [part_name(number) + self._output.suffix for number in numbers]
             for name, path in zip(names, kept, strict=True):
                 final = self._folder.path(name)
                 self._folder.move(path, final)
@@ -233,7 +243,8 @@ class FileResults:
                 pass
         except OSError as error:
             raise _no_room(self._output.directory, error) from error
-        self._paths = [self._folder.shown(name) for name in names]
+        shown = dict(zip(numbers, map(self._folder.shown, names), strict=True))
+        self._paths = [shown.get(number) for number in sorted(shown.keys() | self._skipped)]
         self._published.clear()
         self._folder.let_go()
         self._abandon.detach()

@@ -20,7 +20,7 @@ from mapreduce.outputs.chained import BlockResults, KeepBlocks
 from mapreduce.outputs.committing import FileResults
 from mapreduce.outputs.formats import as_output
 from mapreduce.outputs.ownership import finalize_here
-from tuplespace.pickles import load, load_from
+from tuplespace.pickles import dump_data, load, load_from
 from workers.blocks import occupy, remove_deserted, work_folder
 from workers.parcels import open_frames
 from workers.task import Parcel, Task
@@ -56,6 +56,12 @@ class Results(Protocol):
 
     def keep_here(self, number: int, result: Any) -> None:
         """Take in a result of this very process."""
+
+    def skip(self, number: int) -> None:
+        """Do without the result of a reduce: it has failed for good, and the job goes on."""
+
+    def skip_here(self, number: int) -> None:
+        """Do without one of this very process."""
 
     def finish(self) -> None:
         """End well: all results are there."""
@@ -130,6 +136,14 @@ class Values:
     def keep_here(self, number: int, result: Any) -> None:
         """See `Results.keep_here`."""
         self._values.append(list(result) if isinstance(result, Iterator) else result)
+
+    def skip(self, number: int) -> None:
+        """See `Results.skip`: it is None."""
+        self._kept[number] = dump_data(None)
+
+    def skip_here(self, number: int) -> None:
+        """See `Results.skip_here`."""
+        self._values.append(None)
 
     def finish(self) -> None:
         """See `Results.finish`."""

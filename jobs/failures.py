@@ -1,0 +1,45 @@
+"""What people see of bad records and of tasks that have failed for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+
+from jobs.display import print_table
+from mapreduce.report import SkippedRecord, SkippedTask
+
+#: Of bad records so many are shown, the others are in the job's report.
+SHOWN: Final = 10
+
+
+def print_skipped(
+    records: Sequence[SkippedRecord], tasks: Sequence[SkippedTask], console: Console | None = None
+) -> None:
+    """Print what a job has left out; nothing if that is nothing."""
+    if records:
+        shown = f", the first {SHOWN}" if len(records) > SHOWN else ""
+        print_table(
+            ("where", "record", "error"),
+            [(each.where, each.record, each.error) for each in records[:SHOWN]],
+            f"Bad records skipped: {len(records):,}{shown}", console,
+        )  # fmt: skip
+    if tasks:
+        print_table(
+            ("phase", "number", "where", "reason"), tasks, f"Tasks skipped: {len(tasks):,}", console
+        )
+
+
+def print_buried(values: Iterable[Sequence[Any]], console: Console | None = None) -> None:
+    """Print the tasks that a space has buried, from their tuples; nothing if there are none."""
+    rows = [
+        (job, phase, number, about.get("attempts", ""), about.get("where", ""),
+         about.get("record") or "", about.get("reason", ""))
+        for _, job, phase, number, about in values
+    ]  # fmt: skip
+    if rows:
+        print_table(
+            ("job", "phase", "number", "attempts", "where", "record", "reason"), rows,
+            "Buried tasks", console,
+        )  # fmt: skip

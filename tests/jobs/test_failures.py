@@ -1,0 +1,73 @@
+"""What people see of bad records and of tasks that have failed for good."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from jobs.cli import program
+from jobs.failures import SHOWN, print_buried, print_skipped
+from mapreduce.report import SkippedRecord, SkippedTask
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_first_bad_records_are_shown_and_how_many_there_are() -> None:
+    records = [
+        SkippedRecord("map", 0, f"a.txt, line {n}, byte {n * 10}", "ValueError: no", f"'r{n}'")
+        for n in range(1, 1235)
+    ]
+    shown = console()
+    print_skipped(records, [], shown)
+
+    lines = text_of(shown).splitlines()
+    assert lines[0] == f"Bad records skipped: 1,234, the first {SHOWN}"
+    assert len(lines) == 2 + SHOWN
+    assert [each.strip() for each in lines[2].split("  ") if each] == [
+        "a.txt, line 1, byte 10", "'r1'", "ValueError: no",
+    ]  # fmt: skip
+
+
+def test_skipped_tasks_are_shown_with_reason() -> None:
+    shown = console()
+    print_skipped([], [SkippedTask("map", 3, "lines of a.txt", "ValueError: no")], shown)
+
+    assert text_of(shown).splitlines()[0] == "Tasks skipped: 1"
+    assert "lines of a.txt" in text_of(shown)
+
+
+def test_nothing_is_shown_of_nothing() -> None:
+    shown = console()
+    print_skipped([], [], shown)
+    print_buried([], shown)
+
+    assert text_of(shown) == ""
+
+
+def test_buried_tasks_are_shown_whatever_their_tuples_lack() -> None:
+    about = {"reason": "ValueError: no", "where": "a.txt, line 3", "record": None, "attempts": 2}
+    shown = console()
+    print_buried([("buried", "j1", "map", 0, about), ("buried", "j2", "reduce", 1, {})], shown)
+
+    lines = text_of(shown).splitlines()
+    assert lines[0] == "Buried tasks"
+    assert "a.txt, line 3" in lines[2]
+    assert lines[3].split()[:2] == ["j2", "reduce"]
+
+
+def test_the_job_command_takes_what_may_be_skipped(
+    space_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = f"job word_count --input {__file__} --space {space_server.uri}"
+    program.run(f"tuplemill {job} --on-bad-task never", exit=False)
+    assert "job.on_bad_task is 'fail' or 'skip', not 'never'" in capsys.readouterr().err
