@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mapreduce.stragglers import SlowTask
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -61,6 +59,30 @@ class SkippedTask(NamedTuple):
     number: int
     where: str
     reason: str
+
+
+class SlowTask(NamedTuple):
+    """A task that takes, or took, more than ten times as long as others.
+
+    Attributes:
+        phase, number: Which. seconds: How long it had run when that was noticed.
+        median: Of its phase then. worker: Who runs it, as "host/pid"; "": nobody says.
+        what: What it works on.
+    """
+
+    phase: str
+    number: int
+    seconds: float
+    median: float
+    worker: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        where = f" on {self.worker}" if self.worker else ""
+        return (
+            f"{self.phase} {self.number} ({self.what}) has run for {self.seconds:.1f} s{where}; "
+            f"half of the others took {self.median:.3g} s at most"
+        )
 
 
 @dataclass

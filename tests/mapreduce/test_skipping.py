@@ -284,17 +284,18 @@ def test_an_outcome_that_comes_too_late_starts_nothing() -> None:
     assert plan.failure is None
 
 
-def test_what_the_outcome_that_wins_has_not_skipped_was_not_skipped() -> None:
+def test_a_backup_that_fails_after_the_first_attempt_has_the_task_tracked() -> None:
     plan = Plan(1, 1, Options(skip_bad_records=3))
     [first] = plan.start()
-    [second] = plan.decide(outcome(first, ERROR))
-    plan.decide(outcome(second, ERROR, position=4, bound=5))
-    assert positions(plan) == [4]
+    second = plan.back_up("map", 0)
 
-    plan.decide(outcome(first), empty_output(1))  # of the first attempt, after all
+    assert plan.decide(outcome(first, ERROR)) == []  # the other attempt goes on
+    [third] = plan.decide(outcome(second, ERROR))
 
+    assert third.options["selects"]
+    assert plan.back_up("map", 0) is None  # it is looked for bad records, step by step
+    plan.decide(outcome(third), empty_output(1))
     assert plan.outputs != [None]
-    assert positions(plan) == []
 
 
 def test_a_map_whose_output_is_lost_counts_its_bad_records_once() -> None:
