@@ -6,6 +6,7 @@
     ("task", job, phase, number, runtime, affinity, payload)             driver -> agent
     ("result", job, phase, number, outcome)                              agent -> driver
     ("worker", name, host, runtime, slots)                               leased, the agent's
+    ("running", name, host, idle, tasks)                                 the same; see `presence`
 
     task   ready --claim--> claimed --confirm with its result--> gone
              ^                |
