@@ -49,6 +49,7 @@ class Presence:
         self._handle: Handle | None = None
         self._space_id = ""  # of the space that knows of us
         self._registering = threading.Lock()
+        self._withdrawn = False
         self._told: Any = None
         self._told_at = -math.inf
 
@@ -66,7 +67,7 @@ class Presence:
     def register_again(self) -> None:
         """Register with a space that came back empty; the first of several threads to ask does it."""
         with self._registering:
-            if self._space_id != self._space.space_id:
+            if not self._withdrawn and self._space_id != self._space.space_id:
                 self.register(self._space)
 
     def renew(self) -> None:
@@ -75,10 +76,11 @@ class Presence:
         Raises:
             TupleSpaceError: The space is away, was lost or is full.
         """
-        if self._handle is None:
+        handle = self._handle
+        if handle is None:
             return
         try:
-            self._handle.renew(LEASE)
+            handle.renew(LEASE)
         except errors.LeaseExpiredError:
             self._space_id = ""
             self.register_again()
@@ -104,7 +106,9 @@ class Presence:
 
     def withdraw(self) -> None:
         """Be no worker any more, which may still have tasks running; a space that is away forgets it."""
-        handle, self._handle = self._handle, None
+        with self._registering:
+            self._withdrawn = True
+            handle, self._handle = self._handle, None
         if handle is not None:
             with suppress(errors.TupleSpaceError):
                 handle.cancel()

@@ -7,6 +7,7 @@
     ("result", job, phase, number, outcome)                              agent -> driver
     ("worker", name, host, runtime, slots)                               leased, the agent's
     ("buried", job, phase, number, about)                                leased, outlives the job
+    ("running", name, host, idle, tasks)                                 the same; see `presence`
 
     task   ready --claim--> claimed --confirm with its result--> gone
              ^                |
