@@ -13,6 +13,7 @@ from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
+from mapreduce.finding import find_blocks
 from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
@@ -212,6 +213,7 @@ class Driver:
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
+            self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         with self._lock:
             orders = self._plan.decide(outcome, output)
             self._lock.notify_all()

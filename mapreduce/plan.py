@@ -6,7 +6,8 @@
                ^ |  --ERROR--> issued again, RETRIES times, then the job fails
                | |  --DIED---> issued again, DEATHS times in all, then the job fails (if
                | |             it was for its memory, MEMORY_DEATHS times)
-               | '--LOST (reduce)--> waits; the maps whose blocks are gone are voided, LOSSES times
+               | '--LOST (reduce)--> waits; the maps whose blocks are gone, and no other agent of
+               |                     their host has them (`relocate`), are voided, LOSSES times
                |                     each, then the job fails: nobody can reach where they run
                '--------- all maps done again -----------'
 
@@ -28,6 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from mapreduce.options import Options
 from mapreduce.shuffle import MapOutput, sources_of
+from workers.blocks import Location
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
@@ -175,6 +177,13 @@ class Plan:
         if outcome.phase == REDUCE:
             return self._reduces([outcome.number])
         return [self._order(*task)]
+
+    def relocate(self, number: int, location: Location) -> None:
+        """Take in where a map's block file is to be had now: who has missed it runs again, no map."""
+        output = self.outputs[number]
+        assert output is not None
+        self.outputs[number] = output._replace(location=location)
+        self._output_since[number] = self._orders
 
     def revoke(self, outcome: Outcome) -> list[Order]:
         """Run a reduce again whose result is gone before anybody has fetched it."""

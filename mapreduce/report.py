@@ -32,6 +32,7 @@ class Report:
         seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
         pairs, shuffle_bytes: Between map and reduce.
         distant_bytes: Input that workers read through the driver's host, not from their own disk.
+        moved_blocks: How often another agent of a host took over a block file of one that was gone.
     """
 
     seconds: float = 0.0
@@ -39,3 +40,4 @@ class Report:
     pairs: int = 0
     shuffle_bytes: int = 0
     distant_bytes: int = 0
+    moved_blocks: int = 0

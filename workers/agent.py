@@ -42,6 +42,7 @@ from workers.claims import Claims, clear_job
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
+from workers.servers import Listing
 from workers.shelf import OVERDUE_SECONDS, Errand, Shelf
 from workers.sizes import in_words
 from workers.task import MEMORY, Outcome, this_runtime
@@ -121,6 +122,7 @@ class Agent:
         self._root = root / self._space.space_id
         self._occupied = occupy(self._root)
         self._server = BlockServer(root, self._key, self._space.local_address)
+        self._listing = Listing(self._space, self.host, self._server.uri)
         self._assignment = Assignment(
             self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
             self._memory,
@@ -135,12 +137,9 @@ class Agent:
         self._feeders = jobs[-self._processes :]
         self._claims = Claims(self._space, self.name, self.host)
         self._clerk = Clerk(
-            self._space,
-            self._shelf,
-            self._excuse,
-            lambda line: self._say(f"{self.name}: {line}"),
-            self._guard,
-        )
+            self._space, self._shelf, self._excuse,
+            lambda line: self._say(f"{self.name}: {line}"), self._guard,
+        )  # fmt: skip
         for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
@@ -207,11 +206,11 @@ class Agent:
         buried_by = time.monotonic() + _BURY_SECONDS
         for feeder in self._feeders:
             feeder.join(max(0.0, buried_by - time.monotonic()))
-        if self._clerk.finish(
-            max(0.5, deadline - time.monotonic())
-        ):  # else the space is away, and the claims end with the session
+        # Else the space is away, and the claims end with the session.
+        if self._clerk.finish(max(0.5, deadline - time.monotonic())):
             self._claims.release(given_back)
             with suppress(errors.TupleSpaceError):
+                self._listing.withdraw()
                 if self._registration is not None:
                     self._registration.cancel()
         self._space.close()
@@ -308,7 +307,7 @@ class Agent:
     # -- the keeper
 
     def _keep(self) -> None:
-        renew_at = time.monotonic() + _RENEW_SECONDS
+        renew_at = time.monotonic()
         sweep_at = time.monotonic() + _SWEEP_SECONDS
         while not self._stopping.wait(_BEAT):
             now = time.monotonic()
@@ -343,6 +342,7 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
+        self._listing.renew()
         try:
             assert self._registration is not None
             self._registration.renew(WORKER_LEASE)

@@ -16,8 +16,9 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.interface import Handle
-from workers.blocks import BlockServer, occupy, work_folder
+from workers.blocks import BlockServer, Location, occupy, work_folder
 from workers.claims import clear_job
+from workers.servers import SearchingReader
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
@@ -52,6 +53,8 @@ class SpaceEngine:
         self._key = space.key
         self._server: BlockServer | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
+        self._reader = SearchingReader(space, self._host, self._key, space.uri)
+        self._workplace.reader = self._reader
         self._job = ""
         self._early: deque[Outcome] = deque()
         # Two threads write the tasks of a stream; neither does once the end clears up.
@@ -175,6 +178,10 @@ class SpaceEngine:
     def secure(self, parcel: Parcel, path: Path) -> None:
         """See `Engine.secure`."""
         self._workplace.secure(parcel, path, link=True)
+
+    def elsewhere(self, locations: Iterable[Location]) -> dict[Location, Location]:
+        """See `Engine.elsewhere`."""
+        return self._reader.elsewhere(locations)
 
     def hold(
         self, job: str, description: dict[str, Any]
