@@ -404,34 +404,6 @@ def test_reducers_on_another_host_fetch_from_the_block_server(
     assert {(name, hosts[pid]) for _, (name, pid) in pairs} == {("e", "east"), ("w", "west")}
 
 
-@pytest.mark.faults
-def test_a_block_that_is_gone_is_made_again(
-    cluster: Any, tmp_path: Path, eventually: Callable[..., Any]
-) -> None:
-    cluster.start_agent()
-    blocks = cluster.temporary
-
-    def map_function(records: Any) -> list[Any]:
-        [number] = records
-        (tmp_path / f"ran-{number}-{time.monotonic_ns()}").touch()
-        if number == 3:  # the last one; all others are done, or will be lost later
-            wait_for_file(tmp_path / "go")
-        return [(number, b"x" * 10_000), ("all", number)]  # too much to travel with the outcome
-
-    job = MapReduceJob([0, 1, 2, 3], map_function, collect, map_tasks=4, reduce_tasks=2)
-    run = job.submit(cluster.connect())
-    eventually(lambda: run.progress().map_done == 3)
-    for file in blocks.rglob("map-[012]-*.blocks"):
-        file.unlink()
-    (tmp_path / "go").touch()
-
-    results = run.result(30)
-
-    found = {key: values for part in results for key, values in part}
-    assert found == {**{n: [b"x" * 10_000] for n in range(4)}, "all": [0, 1, 2, 3]}
-    assert len(list(tmp_path.glob("ran-*"))) == 7
-
-
 # --- deaths ---------------------------------------------------------------------------------------
 
 
@@ -455,34 +427,6 @@ def test_the_death_of_an_agent_in_the_middle_of_a_job_changes_nothing(
     job.map = lambda records: [(n % 10, n) for n in records]
     assert run.result(30) == job.run_sequential()
     assert list(tmp_path.glob(f"begun-{second.pid}-*"))
-
-
-@pytest.mark.faults
-def test_the_death_of_a_host_costs_the_maps_whose_blocks_it_had(
-    cluster: Any, tmp_path: Path, eventually: Callable[..., Any]
-) -> None:
-    # Two hosts with one worker each; the blocks of east die with its agent.
-    east = cluster.start_agent("--host", "east", "--work-dir", str(tmp_path / "east"), processes=1)
-    cluster.start_agent("--host", "west", "--work-dir", str(tmp_path / "west"), processes=1)
-
-    def map_function(number: int) -> list[Any]:
-        (tmp_path / f"ran-{number}-{time.monotonic_ns()}").touch()
-        if number == 9:
-            wait_for_file(tmp_path / "go")
-        return [(number, number), ("all", number)]
-
-    data: list[Any] = list(range(9))
-    job = MapReduceJob([*map(Split, data), Split(9, affinity="west")], map_function, collect)
-    run = job.submit(cluster.connect())
-    eventually(lambda: run.progress().map_done == 9)
-    on_east = len(list((tmp_path / "east").rglob("map-*.blocks")))
-    east.process.kill()
-    east.end()
-    (tmp_path / "go").touch()
-
-    assert run.result(30) == job.run_sequential()
-    ran = len(list(tmp_path.glob("ran-*")))
-    assert ran - 10 == 10 + on_east  # once more for the sequential run
 
 
 @pytest.mark.faults
