@@ -404,58 +404,6 @@ def test_reducers_on_another_host_fetch_from_the_block_server(
     assert {(name, hosts[pid]) for _, (name, pid) in pairs} == {("e", "east"), ("w", "west")}
 
 
-# --- deaths ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.faults
-def test_the_death_of_an_agent_in_the_middle_of_a_job_changes_nothing(
-    cluster: Any, tmp_path: Path, eventually: Callable[..., Any]
-) -> None:
-    first, second = cluster.start_agent(), cluster.start_agent()
-    job = MapReduceJob(list(range(200)), map_tasks=40, reduce_tasks=4)
-
-    def slow_map(records: Any) -> list[Any]:
-        (tmp_path / f"begun-{os.getppid()}-{time.monotonic_ns()}").touch()
-        time.sleep(0.02)
-        return [(n % 10, n) for n in records]
-
-    job.map, job.reduce = slow_map, collect
-    run = job.submit(cluster.connect())
-    eventually(lambda: list(tmp_path.glob(f"begun-{first.pid}-*")))
-    first.process.kill()
-
-    job.map = lambda records: [(n % 10, n) for n in records]
-    assert run.result(30) == job.run_sequential()
-    assert list(tmp_path.glob(f"begun-{second.pid}-*"))
-
-
-@pytest.mark.faults
-def test_a_map_that_kills_its_worker_fails_its_job_and_no_other(space: RemoteSpace) -> None:
-    killer = MapReduceJob(list(range(40)), map_tasks=40, reduce_tasks=2, reduce=sum_values)
-    killer.map = each(lambda n: os._exit(9) if n == 17 else [(n % 5, n)])
-    run = killer.submit(space)
-    other = MapReduceJob(LINES, words, sum_values, map_tasks=20)
-
-    assert other.run(space) == other.run_sequential()
-    with pytest.raises(Exception, match=r"map 17 .*exited with status 9"):
-        run.result(30)
-
-
-@pytest.mark.faults
-def test_a_worker_that_dies_now_and_then_costs_nothing(space: RemoteSpace, tmp_path: Path) -> None:
-    def die_once(n: int) -> list[Any]:
-        if n % 10 == 3 and not (tmp_path / str(n)).exists():
-            (tmp_path / str(n)).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return [(n % 5, n)]
-
-    job = MapReduceJob(list(range(40)), each(die_once), sum_values, map_tasks=40)
-    result = job.run(space)
-
-    job.map = each(lambda n: [(n % 5, n)])
-    assert result == job.run_sequential()
-
-
 # --- embedded -------------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -68,9 +68,7 @@ class Dice:
 class Attempt:
     """One attempt at a task, and the harm it will do."""
 
-    def __init__(
-        self, dice: Dice, name: str, what: str, place: str, seconds: float = 0.0
-    ) -> None:
+    def __init__(self, dice: Dice, name: str, what: str, place: str, seconds: float = 0.0) -> None:
         self._dice, self._name, self._what, self._place = dice, name, what, place
         self._seconds = seconds
 
