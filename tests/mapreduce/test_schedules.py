@@ -14,14 +14,17 @@ import pytest
 
 from schedules.dice import Dice
 from schedules.jobs import KINDS, MAPS, REDUCES, job_of
-from schedules.killers import AgentFreezer, AgentKiller, HostKiller, Saboteur
+from schedules.killers import AgentKiller, Freezer, HostKiller, Saboteur
 from schedules.stage import Stage
 from tuplespace.pickles import dump_plain
 
 #: Of these, the first few run every time.
 SEEDS = range(30)
 ALWAYS = 3
-KILLERS = [AgentKiller(), AgentKiller(), AgentFreezer(), HostKiller()]
+KILLERS = [
+    AgentKiller(), AgentKiller(), HostKiller(),
+    Freezer("agent"), Freezer("driver"), Freezer("space"),
+]  # fmt: skip
 STRIKES = 3
 
 

@@ -43,7 +43,7 @@ class Dice:
             rest = 100 - sum(HARM.values())
             [what] = chance.choices(["", *HARM], [rest, *HARM.values()])
         self.tell(f"{name} begins in {os.getpid()} of {os.getppid()}")
-        return Attempt(self, name, what, chance.choice(PLACES), chance.uniform(0.2, 1.5))
+        return Attempt(self, name, what, chance.choice(PLACES), chance.uniform(0.2, 1.0))
 
     def _count(self, path: Path) -> int:
         """Return how many have called this before; for any number of processes at once."""
@@ -55,9 +55,9 @@ class Dice:
             os.close(file)
 
     def tell(self, line: str) -> None:
-        """Add a line to what has happened."""
+        """Add a line to what has happened; the clock is the same for all processes."""
         with open(self.folder / "told", "a") as file:
-            file.write(line + "\n")
+            file.write(f"{time.monotonic() % 1000:7.2f} {line}\n")
 
     def told(self) -> list[str]:
         """Return what has happened so far, in order."""
@@ -77,7 +77,8 @@ class Attempt:
         if not self._what or place != self._place:
             return
         agent = os.getppid()
-        self._dice.tell(f"{self._name}: {self._what} at its {place}, {self._seconds:.1f} s")
+        long = f", {self._seconds:.1f} s" if self._what in ("stall", "freeze the agent") else ""
+        self._dice.tell(f"{self._name}: {self._what} at its {place}{long}")
         if self._what == "raise":
             raise RuntimeError(f"the dice say so in {self._name}")
         if self._what == "exit":

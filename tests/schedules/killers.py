@@ -11,7 +11,7 @@ from typing import Protocol
 from schedules.stage import HOSTS, Stage
 
 #: Seconds that somebody is frozen.
-_FROZEN = (0.3, 2.0)
+_FROZEN = (0.2, 1.5)
 
 
 class Killer(Protocol):
@@ -30,15 +30,26 @@ class AgentKiller:
         return f"the agent of {host} is killed"
 
 
-class AgentFreezer:
-    """Freezes an agent for some time."""
+class Freezer:
+    """Freezes somebody for some time.
+
+    Args:
+        whom: "agent", "driver" or "space".
+    """
+
+    def __init__(self, whom: str) -> None:
+        self._whom = whom
 
     def strike(self, stage: Stage, chance: random.Random) -> str:
         host, seconds = chance.choice(HOSTS), chance.uniform(*_FROZEN)
-        process = stage.agents[host].process
+        process = {
+            "agent": stage.agents[host].process, "driver": stage.driver,
+            "space": stage.cluster.server,
+        }[self._whom]  # fmt: skip
         process.send_signal(signal.SIGSTOP)
-        threading.Timer(seconds, process.send_signal, [signal.SIGCONT]).start()
-        return f"the agent of {host} is frozen for {seconds:.1f} s"
+        stage.later(seconds, lambda: process.send_signal(signal.SIGCONT))
+        where = f" of {host}" if self._whom == "agent" else ""
+        return f"the {self._whom}{where} is frozen for {seconds:.1f} s"
 
 
 class HostKiller:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ class Stage:
             **cluster.environment,
             "PYTHONPATH": f"{_FOLDER.parent.parent}:{_FOLDER.parent}",
         }
+        self.dice.tell("the stage is set")
         self.agents: dict[str, Any] = {}
         self._ended = threading.Event()
+        self._timers: list[threading.Thread] = []
         self._starting = {host: threading.Lock() for host in HOSTS}
         self._keepers = [
             threading.Thread(target=self._keep, args=(host,), daemon=True) for host in HOSTS
@@ -68,6 +71,12 @@ class Stage:
             env=self.environment, text=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call this in so many seconds, or at the end if that comes before."""
+        timer = threading.Thread(target=lambda: (self._ended.wait(seconds), call()), daemon=True)
+        self._timers.append(timer)
+        timer.start()
+
     def attempts(self) -> int:
         """Return how many attempts have begun."""
         return sum(" begins in " in line for line in self.dice.told())
@@ -75,12 +84,15 @@ class Stage:
     def finish(self, within: float = 50.0) -> bytes:
         """Wait for the driver and return its result, as bytes."""
         _, error = self.driver.communicate(timeout=within)
+        self.dice.tell("the driver has ended")
         assert self.driver.returncode == 0, error
         return (self.folder / "result").read_bytes()
 
     def close(self) -> list[int]:
         """End it all; return the pids of all processes that tasks ran in."""
         self._ended.set()
+        for timer in self._timers:
+            timer.join()
         self.driver.kill()
         self.driver.communicate()
         for keeper, host in zip(self._keepers, HOSTS, strict=True):
