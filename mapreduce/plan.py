@@ -178,11 +178,11 @@ class Plan:
             return self._reduces([outcome.number])
         return [self._order(*task)]
 
-    def relocate(self, number: int, location: Location) -> None:
+    def relocate(self, number: int, location: Iterable[str]) -> None:
         """Take in where a map's block file is to be had now: who has missed it runs again, no map."""
         output = self.outputs[number]
         assert output is not None
-        self.outputs[number] = output._replace(location=location)
+        self.outputs[number] = output._replace(location=Location(*location))
         self._output_since[number] = self._orders
 
     def revoke(self, outcome: Outcome) -> list[Order]:
