@@ -15,6 +15,7 @@ from mapreduce.burying import Undertaker, worked_on
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
+from mapreduce.finding import find_blocks
 from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
@@ -259,6 +260,7 @@ class Driver:
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
+            self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         orders = self._decide(outcome, output, engine)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)

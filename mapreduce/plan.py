@@ -6,7 +6,8 @@
                ^ |  --ERROR--> issued again, RETRIES times, then the job fails
                | |  --DIED---> issued again, DEATHS times in all, then the job fails (if
                | |             it was for its memory, MEMORY_DEATHS times)
-               | '--LOST (reduce)--> waits; the maps whose blocks are gone are voided, LOSSES times
+               | '--LOST (reduce)--> waits; the maps whose blocks are gone, and no other agent of
+               |                     their host has them (`relocate`), are voided, LOSSES times
                |                     each, then the job fails: nobody can reach where they run
                '--------- all maps done again -----------'
 
@@ -37,6 +38,7 @@ from mapreduce.options import SKIP, Options
 from mapreduce.report import SkippedRecord
 from mapreduce.shuffle import MapOutput, empty_output, sources_of
 from mapreduce.skipping import Skipping, Verdict
+from workers.blocks import Location
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
@@ -217,6 +219,13 @@ class Plan:
         if self.maps_to_do:  # they run again, and it will be issued anew or has what it needs
             return None
         return self._order(phase, number, sources_of(number, self._outputs()))
+
+    def relocate(self, number: int, location: Iterable[str]) -> None:
+        """Take in where a map's block file is to be had now: who has missed it runs again, no map."""
+        output = self.outputs[number]
+        assert output is not None
+        self.outputs[number] = output._replace(location=Location(*location))
+        self._output_since[number] = self._orders
 
     def revoke(self, outcome: Outcome) -> list[Order]:
         """Run a reduce again whose result is gone before anybody has fetched it."""

@@ -97,6 +97,7 @@ class Report:
             others, as they were noticed.
         skipped: The bad records left out, see `MapReduceJob.skip_bad_records`: maps' first, in order.
         skipped_tasks: Those that failed for good, see `MapReduceJob.on_bad_task`.
+        moved_blocks: How often another agent of a host took over a block file of one that was gone.
     """
 
     seconds: float = 0.0
@@ -108,3 +109,4 @@ class Report:
     slow_tasks: list[SlowTask] = field(default_factory=list)
     skipped: list[SkippedRecord] = field(default_factory=list)
     skipped_tasks: list[SkippedTask] = field(default_factory=list)
+    moved_blocks: int = 0

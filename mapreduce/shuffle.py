@@ -175,6 +175,8 @@ def read_partition(sources: Iterable[Source], workplace: Workplace) -> Iterator[
             except BlockLostError as error:
                 lost = _lost_with(source, sources, workplace, all_there=error.answered)
                 error.outcome_details = {"maps": lost}
+                if not error.answered:
+                    error.outcome_details["silent"] = source.location.uri
                 raise
             yield decode(data)
 

@@ -40,6 +40,7 @@ from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Running
+from workers.servers import Listing
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
 from workers.sweep import Sweep
@@ -126,6 +127,7 @@ class Agent:
         self._root = root / self._space.space_id
         self._occupied = occupy(self._root)
         self._server = BlockServer(root, self._key, self._space.local_address)
+        self._listing = Listing(self._space, self.host, self._server.uri)
         self._assignment = Assignment(
             self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
             self._memory,
@@ -143,15 +145,13 @@ class Agent:
         )
         self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
-            self._space,
-            self._shelf,
-            self._excuse,
+            self._space, self._shelf, self._excuse,
             lambda line: self._say(f"{self.name}: {line}"),
             lambda errand, reason: Outcome.of_refusal(
                 errand.value, self._key, self.name, reason
             ).to_tuple(self._key),
             self._guard,
-        )
+        )  # fmt: skip
         for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
@@ -231,6 +231,7 @@ class Agent:
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
             self._claims.release([errand.claim for errand in self._shelf.clear()])
+            self._listing.withdraw()
             self._presence.leave()
         self._space.close()
 
@@ -331,7 +332,7 @@ class Agent:
 
     def _keep(self) -> None:
         every = min(RENEW_SECONDS, self._claim_lease / 3)
-        renew_at, sweep_at = time.monotonic() + every, time.monotonic() + _SWEEP_SECONDS
+        renew_at, sweep_at = time.monotonic(), time.monotonic() + _SWEEP_SECONDS
         away_since = math.inf
         while not self._ended.is_set():
             # Told to stop it has work to do at once, and then goes on until the drain is over.
@@ -383,6 +384,7 @@ class Agent:
                 self._shelf.lose(errand)
                 self._end(errand)
         self._presence.renew()
+        self._listing.renew()
 
     def _end(self, errand: Errand) -> None:
         """End the worker that runs this task, whose claim has ended, and nothing else.

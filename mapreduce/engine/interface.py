@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from workers.blocks import Location
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
 
@@ -105,6 +106,13 @@ class Engine(Protocol):
 
         Raises:
             BlockLostError: They are gone. OSError: The file cannot be written.
+        """
+
+    def elsewhere(self, locations: Iterable[Location]) -> dict[Location, Location]:
+        """Return where those of these block files can be had that another server of their host has.
+
+        Args:
+            locations: Of files whose servers have not answered.
         """
 
     def hold(

@@ -19,8 +19,9 @@ from tuplespace.connect import connect
 from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.interface import Handle
 from tuplespace.template import matches
-from workers.blocks import BlockServer, occupy, work_folder
+from workers.blocks import BlockServer, Location, occupy, work_folder
 from workers.claims import clear_job
+from workers.servers import SearchingReader
 from workers.task import (
     ANYWHERE,
     BURIED_LEASE,
@@ -68,6 +69,8 @@ class SpaceEngine:
         self._key = space.key
         self._server: BlockServer | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
+        self._reader = SearchingReader(space, self._host, self._key, space.uri)
+        self._workplace.reader = self._reader
         self._job = ""
         self._early: deque[Outcome] = deque()
         #: Of the tasks written that have had no outcome, by phase, number and attempt.
@@ -230,6 +233,10 @@ class SpaceEngine:
     def secure(self, parcel: Parcel, path: Path) -> None:
         """See `Engine.secure`."""
         self._workplace.secure(parcel, path, link=True)
+
+    def elsewhere(self, locations: Iterable[Location]) -> dict[Location, Location]:
+        """See `Engine.elsewhere`."""
+        return self._reader.elsewhere(locations)
 
     def hold(
         self, job: str, description: dict[str, Any]

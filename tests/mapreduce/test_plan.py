@@ -234,6 +234,20 @@ def test_a_reduce_that_missed_a_block_which_is_back_since_just_runs_again() -> N
     assert paths(again) == ["map-0-1", "map-1-0"]
 
 
+def test_a_map_whose_block_is_found_elsewhere_does_not_run_again() -> None:
+    plan, reduces = with_maps_done()
+    plan.relocate(0, Location("h", "map-0-0", "another"))
+
+    [again] = plan.decide(outcome(reduces[0], LOST, maps=[0]))
+
+    assert names([again]) == [(REDUCE, 0, 1)]
+    assert [source.location.uri for source in again.sources or ()] == ["another", "uri"]
+    # Another reduce that was under way misses it where it was, too.
+    assert names(plan.decide(outcome(reduces[1], LOST, maps=[0]))) == [(REDUCE, 1, 1)]
+    # Gone there as well, it is lost.
+    assert names(plan.decide(outcome(again, LOST, maps=[0]))) == [(MAP, 0, 1)]
+
+
 def test_a_reduce_that_is_done_stays_done_when_blocks_are_lost() -> None:
     plan, reduces = with_maps_done()
     plan.decide(outcome(reduces[0]))

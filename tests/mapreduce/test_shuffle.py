@@ -96,4 +96,4 @@ def test_a_host_that_does_not_answer_costs_all_of_its_maps(
     with pytest.raises(BlockLostError) as caught:
         list(read_partition(sources_of(0, outputs), here))
 
-    assert caught.value.outcome_details == {"maps": (0, 2)}
+    assert caught.value.outcome_details == {"maps": (0, 2), "silent": server.uri}

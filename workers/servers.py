@@ -1,0 +1,116 @@
+"""Block servers in the space: blocks outlive the agent that wrote them.
+
+::
+
+    ("blocks", host, uri)            leased, an agent's
+
+A locator names the block server of the agent whose worker wrote the block, but every agent of that
+host can hand it out. What if that agent dies? Whoever has missed its blocks says which server was
+silent; the driver, which has the space at hand, looks for another one of the host that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from tuplespace import errors
+from tuplespace.interface import Handle, Space
+from tuplespace.security import Key
+from workers.blocks import BlockReader, Location
+from workers.errors import BlockLostError
+
+SERVER_LEASE: Final = 10.0
+
+
+class Listing:
+    """Lists an agent's block server in the space.
+
+    Args:
+        space: It. host: The agent's. uri: The server's.
+    """
+
+    def __init__(self, space: Space, host: str, uri: str) -> None:
+        self._space = space
+        self._value = ("blocks", host, uri)
+        self._handle: Handle | None = None
+
+    def renew(self) -> None:
+        """List it for some seconds from now, anew if the space has forgotten it.
+
+        Raises:
+            TupleSpaceError: The space is away, or was lost.
+        """
+        if self._handle is not None:
+            with suppress(errors.LeaseExpiredError):
+                self._handle.renew(SERVER_LEASE)
+                return
+        self._handle = self._space.write(self._value, lease=SERVER_LEASE)
+
+    def withdraw(self) -> None:
+        """List it no more; if the space is away, its lease ends."""
+        if self._handle is not None:
+            with suppress(errors.TupleSpaceError):
+                self._handle.cancel()
+
+
+class SearchingReader(BlockReader):
+    """A reader that asks another server of the host when the one that a locator names is silent.
+
+    Args:
+        space: Where the servers are listed. host, key, near: See `BlockReader`.
+    """
+
+    def __init__(self, space: Space, host: str, key: Key, near: str = "") -> None:
+        super().__init__(host, key, near)
+        self._space = space
+        self._moved: dict[Location, Location] = {}
+        #: Whom nobody asks again: a file moves as often as its host has servers, and no more.
+        self._silent: set[str] = set()
+
+    def elsewhere(self, locations: Iterable[Location]) -> dict[Location, Location]:
+        """Return where those of these files can be had that another server of their host has.
+
+        Args:
+            locations: Of files whose servers have not answered.
+
+        Raises:
+            TupleSpaceError: The space is away, or was lost.
+        """
+        missing = list(locations)
+        self._silent.update(location.uri for location in missing)
+        listed = {host: self._servers(host) for host in {each.host for each in missing}}
+        found = {}
+        for location in missing:
+            for uri in listed[location.host]:
+                moved = location._replace(uri=uri)
+                if uri not in self._silent and self._has(moved):
+                    found[location] = moved
+                    break
+        return found
+
+    def _servers(self, host: str) -> list[str]:
+        """Return them, the youngest first: of an agent that was killed the old one is listed too."""
+        listed = self._space.read_all(("blocks", host, str))
+        return [uri for _, _, uri in reversed(listed)]
+
+    def _has(self, location: Location) -> bool:
+        try:
+            super()._ask(location, [(location.path, 0, 0)])
+        except BlockLostError as error:
+            if not error.answered:
+                self._silent.add(location.uri)
+            return False
+        return True
+
+    def _ask(self, location: Location, requests: list[tuple[str, int, int]]) -> list[bytes]:
+        try:
+            return super()._ask(self._moved.get(location, location), requests)
+        except BlockLostError as error:
+            now = self._moved.get(location, location)
+            found = {} if error.answered else self.elsewhere([now])
+            if now not in found:
+                raise
+            self._moved[location] = found[now]
+        return super()._ask(self._moved[location], requests)
