@@ -277,11 +277,12 @@ def test_the_load_is_what_agents_tell_and_whatever_waits_for_any_of_them(
 
 
 def test_an_attempt_that_is_withdrawn_waits_no_more_and_has_no_outcome(engine: SpaceEngine) -> None:
-    ready, claimed = task(0), task(1)
-    engine.write([claimed, ready])
+    ready, claimed, aimed = task(0), task(1), task(2, "east")
+    engine.write([claimed, ready, aimed])
+    assert engine.lift(aimed)
     claim = engine.space.claim(("task", "j", "map", 1, *[None] * 3))
 
-    for each in (ready, claimed, claimed):
+    for each in (ready, claimed, claimed, aimed):
         engine.withdraw(each.phase, each.number, each.attempt)
 
     assert engine.space.count(("task", *[None] * 6)) == 0
