@@ -27,6 +27,7 @@ from tuplespace.frames import DEFAULT_PORT
 from tuplespace.serve import MEMORY, mute, say
 from tuplespace.serve import serve as serve_space
 from workers import WorkerError
+from workers.agent import DRAIN_SECONDS
 from workers.serve import serve as serve_worker
 
 _KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
@@ -94,6 +95,8 @@ def tuplespace(
         "processes": "worker processes (default: one a core)",
         "memory": "what each process may use, as in 4GB or 512MiB; a task that goes beyond is ended "
         "(default: a fair share of 80% of this machine's)",
+        "drain": "seconds that running tasks may take to end after the first Ctrl-C or SIGTERM (default: "
+        "5); another ends it at once",
         "work-dir": "folder for blocks and code (default: one of yours in the temporary folder)",
         "host": "this host's name; give containers that share a name but no files names of their own",
         **_KEY_FILE,
@@ -101,12 +104,13 @@ def tuplespace(
 )
 def worker(
     _: Context, space: str = "", processes: int = 0, key_file: str = "", work_dir: str = "",
-    host: str = "", name: str = "", memory: str = "",
+    host: str = "", name: str = "", memory: str = "", drain: float = DRAIN_SECONDS,
 ) -> None:  # fmt: skip
     """Run tasks of a space on this machine until Ctrl-C."""
     serve_worker(
         space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
         host=host or None, announce=say, name=name or None, memory=memory or None,
+        drain=drain,
     )  # fmt: skip
 
 
@@ -157,6 +161,8 @@ def job(
         results = follow(run)
     table = ready_made.table(results)
     print_table(ready_made.COLUMNS, table[: rows or None], ready_made.TITLE)
+    if counted := run.counters:
+        print_table(("counter", "count"), sorted(counted.items()), "Counters")
     report = run.report
     say(
         f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "

@@ -205,3 +205,24 @@ def test_without_the_key_the_other_machine_is_refused_in_one_line(
     stranger = on(LAB2, "worker", "--space", SPACE, "--key-file", str(other))
 
     assert str(other) in one_line(stranger)
+
+
+@pytest.mark.faults
+def test_a_worker_whose_space_has_moved_finds_it_again_by_its_name(
+    cable: None, on: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    space = on(LAB1, "tuplespace", "--host", "0.0.0.0", "--name", "lab")
+    line_with(space, "not encrypted")
+    copy_key(tmp_path, LAB2)
+    worker = on(LAB2, "worker", "--processes", "1", "--host", LAB2)
+    assert "found on the network as 'lab'" in line_with(worker, "1 processes")
+    space.terminate()
+    space.communicate(timeout=10)
+
+    moved = on(LAB1, "tuplespace", "--host", "0.0.0.0", "--port", "9300", "--name", "lab")
+    line_with(moved, "not encrypted")
+
+    assert "PYRO:tuplespace@10.77.0.1:9300" in line_with(worker, "has moved to")
+    line_with(worker, "starting over")
+    status = on(LAB1, "status", "--space", "10.77.0.1:9300")
+    assert LAB2 in status.communicate(timeout=20)[0]

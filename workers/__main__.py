@@ -10,6 +10,7 @@ import sys
 from tuplespace.errors import TupleSpaceError
 from tuplespace.serve import say, stop_with_parent
 from workers.agent import DRAIN_SECONDS
+from workers.claims import CLAIM_LEASE
 from workers.errors import WorkerError
 from workers.serve import serve
 
@@ -31,6 +32,14 @@ def main() -> int:
     parser.add_argument("--key-file")
     parser.add_argument("--work-dir", help="folder for blocks and code")
     parser.add_argument("--host", help="this host's name; agents that share it share files")
+    parser.add_argument(
+        "--drain", type=float, metavar="SECONDS",
+        help="what running tasks may take to end when it is told to stop (default: 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--claim-lease", type=float, default=CLAIM_LEASE, metavar="SECONDS",
+        help="when others get its tasks if it is stopped or cut off (default: 30)",
+    )  # fmt: skip
     parser.add_argument("--remove", metavar="DIR", help="delete this folder at the end")
     parser.add_argument(
         "--embedded", action="store_true",
@@ -39,6 +48,9 @@ def main() -> int:
     options = parser.parse_args()
     # Until the agent handles it: leave by the way that removes the folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    drain = options.drain
+    if drain is None:
+        drain = 0.0 if options.embedded else DRAIN_SECONDS
     try:
         uri = options.space
         if uri == "-":
@@ -51,7 +63,7 @@ def main() -> int:
             uri, options.processes, key_file=options.key_file,
             work_dir=options.work_dir, host=options.host, name=options.name, memory=options.memory,
             announce=_say_user_code if options.embedded else say,
-            drain=0.0 if options.embedded else DRAIN_SECONDS,
+            drain=drain, claim_lease=options.claim_lease,
         )  # fmt: skip
     except (TupleSpaceError, WorkerError) as error:
         sys.stderr.write(f"worker: {error}\n")

@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import socket
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from tuplespace import errors
@@ -37,14 +35,15 @@ from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
-from workers.claims import Claims, clear_job
+from workers.claims import CLAIM_LEASE, Claims
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Running
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
-from workers.task import MEMORY, Outcome, this_runtime
+from workers.sweep import Sweep
+from workers.task import Outcome, this_runtime
 from workers.watch import Watch
 from workers.worker import Assignment
 
@@ -56,6 +55,8 @@ _RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.5
 _SAY_SECONDS: Final = 5.0
 _BURY_SECONDS: Final = 2.0
+#: A space that the ring has found and that is away for so long is looked for again.
+_MOVED_SECONDS: Final = 15.0
 
 
 class Agent:
@@ -69,6 +70,7 @@ class Agent:
         announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.
         memory: What each worker process may use, see `memory.worker_limit`.
+        claim_lease: Seconds after which others get its tasks if it is stopped or cut off.
 
     Attributes:
         name: Its own, as "host/pid".
@@ -79,24 +81,30 @@ class Agent:
         key_file: str | None = None, work_dir: str | None = None, host: str | None = None,
         announce: Callable[[str], None] = print, drain: float = DRAIN_SECONDS,
         name: str | None = None, memory: int | str | None = None,
+        claim_lease: float = CLAIM_LEASE,
     ) -> None:  # fmt: skip
         self.host = host or socket.gethostname()
         self.name = f"{self.host}/{os.getpid()}"
         self._uri, self._wanted, self._key_file, self._work_dir = uri, name, key_file, work_dir
         if processes is not None and processes < 1:
             raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
+        if not drain >= 0 or not claim_lease > 0:
+            raise errors.InvalidArgumentError("drain is seconds >= 0, and a claim's lease > 0")
         self._processes = processes or cores()
         self._memory = worker_limit(memory, self._processes)
         self._announce = announce
         self._drain_seconds = drain
-        self._stopping = threading.Event()
+        self._stopping, self._ended = threading.Event(), threading.Event()
         self._shelf = Shelf(self._processes)
         self._children: set[Child] = set()
         self._space: RemoteSpace = None  # type: ignore[assignment]  # run() begins with it
         self._presence = Presence(self.name, self.host, self._processes)
-        self._over: set[str] = set()  # jobs that we have served and that have ended
         self._running: dict[Child, list[Errand]] = {}
-        self._watch = Watch(self._memory, lambda: list(self._running), self._stopping)
+        self._claim_lease = claim_lease
+        self._watch = Watch(
+            self._memory, lambda job: self._claims.timeouts.get(job),
+            lambda: list(self._running), self._ended,
+        )  # fmt: skip
         self._said_away = -math.inf
         self._broken = ""
 
@@ -128,15 +136,18 @@ class Agent:
             )
             for target in targets
         ]
-        self._feeders = jobs[-self._processes :]
-        self._claims = Claims(self._space, self.name, self.host, self._shelf.seconds_of)
+        self._keeper, self._feeders = jobs[1], jobs[-self._processes :]
+        seconds_of, lease = self._shelf.seconds_of, self._claim_lease
+        self._claims = Claims(self._space, self.name, self.host, seconds_of, lease)
+        self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
-            self._space,
-            self._shelf,
-            self._excuse,
+            self._space, self._shelf, self._excuse,
             lambda line: self._say(f"{self.name}: {line}"),
+            lambda errand, reason: Outcome.of_refusal(
+                errand.value, self._key, self.name, reason
+            ).to_tuple(self._key),
             self._guard,
-        )
+        )  # fmt: skip
         for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
@@ -150,7 +161,7 @@ class Agent:
         self._drain()
         self._server.stop()
         self._occupied.close()
-        if not self._job_folders():
+        if not self._sweep.folders():
             remove_deserted(root)
         if self._broken:
             raise WorkerError(f"{self.name} has ended: {self._broken}")
@@ -167,7 +178,12 @@ class Agent:
             self._say(f"{self.name} ends, {self._broken}\n{traceback.format_exc()}")
 
     def stop(self) -> None:
-        """Make `run` finish what runs, give back the rest and return; for any thread."""
+        """Make `run` finish what runs, give back the rest and return; for any thread.
+
+        The second time: not even finish what runs.
+        """
+        if self._stopping.is_set():
+            self._shelf.hurry()
         self._stopping.set()
         self._shelf.close()
 
@@ -193,20 +209,24 @@ class Agent:
         return False
 
     def _drain(self) -> None:
-        """Let running tasks end, for a while; give back the others, confirm what is done."""
+        """Give back at once what has not begun, let run what runs for a while, confirm what is done.
+
+        Meanwhile the keeper keeps what runs claimed, and gives back what the workers give back.
+        """
         self._space.retry_for = 1.0
-        given_back = [errand.claim for errand in self._shelf.clear()]
+        self._presence.withdraw()
         deadline = time.monotonic() + self._drain_seconds
         self._shelf.wait_idle(self._drain_seconds)
+        self._ended.set()
         for child in list(self._children):
             child.kill()
         buried_by = time.monotonic() + _BURY_SECONDS
-        for feeder in self._feeders:
-            feeder.join(max(0.0, buried_by - time.monotonic()))
+        for thread in (*self._feeders, self._keeper):
+            thread.join(max(0.0, buried_by - time.monotonic()))
         if self._clerk.finish(
             max(0.5, deadline - time.monotonic())
         ):  # else the space is away, and the claims end with the session
-            self._claims.release(given_back)
+            self._claims.release([errand.claim for errand in self._shelf.clear()])
             self._presence.leave()
         self._space.close()
 
@@ -273,8 +293,8 @@ class Agent:
                 self._shelf.drop(unanswered)
             elif len(unanswered) != 1:
                 self._shelf.retry_alone(unanswered)
-            elif death.cause == MEMORY and child.has_answered:
-                death.again = unanswered  # in a fresh process: earlier tasks may have left too much
+            elif death.blameless:
+                death.again = unanswered  # in a fresh process
             else:
                 self._answer_died(child, unanswered[0], death)
             raise
@@ -286,7 +306,7 @@ class Agent:
         if errand.lost:
             self._shelf.drop([errand])
             return True
-        if errand.value[1] not in self._over:
+        if errand.value[1] not in self._sweep.over:
             return False
         self._shelf.done([errand])
         self._clerk.put([(errand, None)])
@@ -305,25 +325,47 @@ class Agent:
     # -- the keeper
 
     def _keep(self) -> None:
-        renew_at = time.monotonic() + RENEW_SECONDS
-        sweep_at = time.monotonic() + _SWEEP_SECONDS
-        while not self._stopping.wait(_BEAT):
+        every = min(RENEW_SECONDS, self._claim_lease / 3)
+        renew_at, sweep_at = time.monotonic() + every, time.monotonic() + _SWEEP_SECONDS
+        away_since = math.inf
+        while not self._ended.is_set():
+            # Told to stop it has work to do at once, and then goes on until the drain is over.
+            (self._ended if self._stopping.is_set() else self._stopping).wait(_BEAT)
             now = time.monotonic()
+            draining = self._stopping.is_set()
             try:
                 for child in list(self._running):
-                    child.recall(LONG_SECONDS)
-                self._claims.release([errand.claim for errand in self._shelf.overdue()])
+                    child.recall(0.0 if draining else LONG_SECONDS)
+                unwanted = self._shelf.clear() if draining else self._shelf.overdue()
+                self._claims.release([errand.claim for errand in unwanted])
                 if now >= renew_at:
-                    renew_at = now + RENEW_SECONDS
+                    renew_at = now + every
                     self._renew()
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
-                    self._sweep()
-                self._presence.tell(self._shelf.idle, self._tasks_running())
+                    self._sweep.sweep(self._running)
+                self._presence.tell(0 if draining else self._shelf.idle, self._tasks_running())
+                away_since = math.inf
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
+                if isinstance(error, errors.SpaceUnreachableError):
+                    away_since = min(away_since, now)
+                    if time.monotonic() - away_since > _MOVED_SECONDS:
+                        self._look_again()
+
+    def _look_again(self) -> None:
+        """Look for a space that the ring has found by its name: it may be elsewhere now."""
+        name = self._space.name
+        if name and not self._stopping.is_set():
+            with (
+                suppress(errors.TupleSpaceError),
+                connect(name=name, key_file=self._key_file, retry_for=0) as found,
+            ):
+                if found.uri != self._space.uri:
+                    self._say(f"{self.name}: the space {name!r} has moved to {found.uri}")
+                    self._space.uri = found.uri
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]
@@ -334,46 +376,10 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
-                self._end(errand)
+                for child, group in list(self._running.items()):
+                    if errand in group:
+                        child.end_task(errand.value)
         self._presence.renew()
-
-    def _end(self, errand: Errand) -> None:
-        """End the worker that runs this task, whose claim has ended, and nothing else.
-
-        Another attempt has won, or another agent has the task: what it gives would be refused, and
-        it may never end by itself.
-        """
-        for child, group in list(self._running.items()):
-            current = child.current
-            if current and current[:3] == errand.value[1:4] and errand in group:
-                child.kill("was ended: its task runs, or was done, elsewhere")
-
-    def _job_folders(self) -> dict[str, Path]:
-        """Return the folders of blocks there are, by job."""
-        try:
-            return {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
-        except FileNotFoundError:  # somebody has cleared the temporary folder
-            return {}
-
-    def _sweep(self) -> None:
-        """End what is left of jobs that have ended, and delete folders that nobody works for."""
-        folders = self._job_folders()
-        held = {errand.value[1] for errand in self._shelf.held()}
-        self._claims.served_jobs |= held
-        served = set(self._claims.served_jobs)  # as it was before we ask: the claimer adds new ones
-        if folders or served:
-            live = self._claims.live_jobs()
-            self._over = served - live
-            for child, group in list(self._running.items()):
-                if self._over.issuperset(errand.value[1] for errand in group):
-                    # Nobody waits for it, and it may never end by itself.
-                    child.kill("was ended: its job has ended")
-            for job in self._over:
-                clear_job(self._space, job)
-            self._claims.served_jobs -= self._over - held
-            for job in folders.keys() - live:
-                shutil.rmtree(folders[job], ignore_errors=True)
-        remove_deserted(self._root.parent)
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:
         """Say that the space is away or was lost, and wait a little."""
@@ -384,7 +390,7 @@ class Agent:
                 self._presence.register_again()
         else:
             self._say_away(error)
-        self._stopping.wait(_BEAT)
+        self._ended.wait(_BEAT)
 
     def _say(self, line: str) -> None:
         with suppress(OSError, ValueError):  # nobody may be listening any more

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tuplespace.errors import InvalidTupleError
 from tuplespace.wire import pack, unpack
+from workers import offspring
+from workers.task import MEMORY, TIMEOUT
 from workers.worker import RECALL, Assignment
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[1]
@@ -37,18 +39,33 @@ _BOOT: Final = (
 _LINE_BYTES: Final = 16 * 1024
 
 
+_BURY_SECONDS: Final = 2.0
+
+
 class WorkerDiedError(Exception):
     """The worker process has ended; the message says how.
 
     Attributes:
-        cause: Why we have ended it, in a word; empty if it was not us. again: For its feeder:
-            the tasks to run again.
+        cause: Why we have ended it, in a word; empty if it was not us. blameless: Whether what
+            an earlier task did may have brought it about. again: For its feeder: the tasks to run
+            again.
     """
 
-    def __init__(self, message: str, cause: str = "") -> None:
+    def __init__(self, message: str, cause: str = "", *, blameless: bool = False) -> None:
         super().__init__(message)
-        self.cause = cause
+        self.cause, self.blameless = cause, blameless
         self.again: list[Any] = []
+
+
+class InHand(NamedTuple):
+    """What a worker was given and has not answered: a new object whenever that changes.
+
+    Attributes:
+        tasks: Job, phase and number of each, in order. since: When the first of them began.
+    """
+
+    tasks: tuple[Any, ...]
+    since: float
 
 
 class Child:
@@ -67,28 +84,34 @@ class Child:
         self._bell.setblocking(False)
         with theirs, their_bell:
             ends = [theirs.fileno(), their_bell.fileno()]
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(ends[0]), str(_PACKAGE_ROOT), str(ends[1])],
-                pass_fds=ends,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, so that a task's children end with it
-            )
+            command = [sys.executable, "-c", _BOOT, str(ends[0]), str(_PACKAGE_ROOT), str(ends[1])]
+            with offspring.births:
+                self._process = subprocess.Popen(
+                    command,
+                    pass_fds=ends,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a group of its own: a task's children end with it
+                )
+                offspring.workers.add(self._process.pid)
         self.pid = self._process.pid
         self.has_answered = False
         self.memory = 0
         self._reason, self._cause = "", ""
         self._pipe = Connection(ours.detach())
         self._heard = 0.0  # from it, or from us
-        #: Job, phase and number of the tasks it has not answered, and when the first of them began.
-        self._asked: tuple[list[Any], float] = [], 0.0
+        self.in_hand = InHand((), 0.0)
+        self._overran: InHand | None = None
         self._can_recall = False
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
         )
         self._printer.start()
-        threading.Thread(target=self._bury_group, name=f"death-{self.pid}", daemon=True).start()
+        self._undertaker = threading.Thread(
+            target=self._bury_group, name=f"death-{self.pid}", daemon=True
+        )
+        self._undertaker.start()
         with suppress(OSError):  # it has ended already, as `wait_ready` will say
             self._pipe.send_bytes(pack(tuple(assignment)))
 
@@ -104,6 +127,9 @@ class Child:
         # nobody would learn of the worker's death.
         self._process.wait()
         self.kill()
+        with offspring.births:
+            offspring.workers.discard(self.pid)
+        offspring.end_strangers()
 
     def wait_ready(self) -> None:
         """Wait until it has imported what it needs.
@@ -120,11 +146,11 @@ class Child:
             WorkerDiedError: It has ended.
         """
         self._heard, self._can_recall = time.monotonic(), len(group) > 1
-        self._asked = [value[1:4] for value in group], self._heard
+        self.in_hand = InHand(tuple(value[1:4] for value in group), self._heard)
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
-            raise WorkerDiedError(self._epitaph(), self._cause) from None
+            raise self._death() from None
 
     def receive(self) -> Any:
         """Wait for its next answers, in the order of the tasks.
@@ -142,7 +168,7 @@ class Child:
             self._check(seconds, results, given_back)
         except (InvalidTupleError, ValueError, TypeError):
             self.kill("was ended: it gave an answer that it was not asked for")
-            raise WorkerDiedError(self._epitaph(), self._cause) from None
+            raise self._death() from None
         self.has_answered = self.has_answered or bool(results)
         return answers
 
@@ -151,16 +177,16 @@ class Child:
 
         A process that the task has left behind, or its code, may write to the pipe as well.
         """
-        tasks, began = self._asked
+        tasks, since = self.in_hand
         begun = len(tasks) - given_back
         if (
             not len(seconds) == len(results) <= begun <= len(tasks)
-            or [value[1:4] for value in results] != tasks[: len(results)]
+            or tuple(value[1:4] for value in results) != tasks[: len(results)]
             or not all(type(each) is float for each in seconds)
         ):
             raise ValueError
         # When it is called back it answers late for those before the task that it runs.
-        self._asked = tasks[len(results) : begun], min(self._heard, began + sum(seconds))
+        self.in_hand = InHand(tasks[len(results) : begun], min(self._heard, since + sum(seconds)))
 
     @property
     def current(self) -> tuple[str, str, int, float] | None:
@@ -168,8 +194,18 @@ class Child:
 
         None: it runs none, or nobody knows which; `recall` makes it known.
         """
-        tasks, began = self._asked
-        return (*tasks[0], time.monotonic() - began) if len(tasks) == 1 else None
+        tasks, since = self.in_hand
+        return (*tasks[0], time.monotonic() - since) if len(tasks) == 1 else None
+
+    def end_task(self, value: tuple[Any, ...]) -> None:
+        """End it if it runs nothing but the task in this tuple, whose claim has ended; for any thread.
+
+        Another attempt has won, or another agent has the task: what it gives would be refused, and
+        it may never end by itself.
+        """
+        current = self.current
+        if current and current[:3] == value[1:4]:
+            self.kill("was ended: its task is done, or runs, elsewhere")
 
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""
@@ -182,7 +218,14 @@ class Child:
         try:
             return self._pipe.recv_bytes()
         except (OSError, EOFError):
-            raise WorkerDiedError(self._epitaph(), self._cause) from None
+            raise self._death() from None
+
+    def _death(self) -> WorkerDiedError:
+        message, cause = self._epitaph(), self._cause
+        # It may have gone on to its next tasks just before it was ended.
+        late = cause == TIMEOUT and self._overran is not self.in_hand
+        blameless = late or (cause == MEMORY and self.has_answered)
+        return WorkerDiedError(message, cause, blameless=blameless)
 
     def _epitaph(self) -> str:
         """Bury the process and say how it ended."""
@@ -211,10 +254,21 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    def overran(self, hand: InHand, timeout: float) -> None:
+        """End it for a task that has run too long; for any thread.
+
+        Args:
+            hand: What it had in hand then. timeout: Seconds that it was allowed.
+        """
+        if self.in_hand is hand:
+            self._overran = hand
+            self.kill(f"was ended: it ran longer than task_timeout={timeout:g} s", TIMEOUT)
+
     def bury(self) -> None:
         """Kill it and free what it held."""
         self.kill()
         self._process.wait()
+        self._undertaker.join(_BURY_SECONDS)
         self._printer.join(1.0)
         self._pipe.close()
         self._bell.close()

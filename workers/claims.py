@@ -14,7 +14,7 @@ from tuplespace.interface import Claim, Space
 from tuplespace.template import OneOf
 from workers.shares import Shares
 from workers.shelf import PREFETCH_SECONDS
-from workers.task import ANYWHERE, this_runtime
+from workers.task import ANYWHERE, this_runtime, timeouts_in
 
 CLAIM_LEASE: Final = 30.0
 #: How soon an agent that is busy hears of a new job.
@@ -30,12 +30,14 @@ class Claims:
     Args:
         space: Where they are. name, host: The agent's own.
         seconds_of: Says how long the tasks of a job take; None if nobody knows yet.
+        lease: Of a claim, in seconds.
     """
 
     def __init__(
-        self, space: Space, name: str, host: str, seconds_of: Callable[[str], float | None]
-    ) -> None:
-        self._space, self._own_names = space, (name, host)
+        self, space: Space, name: str, host: str, seconds_of: Callable[[str], float | None],
+        lease: float = CLAIM_LEASE,
+    ) -> None:  # fmt: skip
+        self._space, self._own_names, self._lease = space, (name, host), lease
         self._seconds_of = seconds_of
         self._shares = Shares(seconds_of)
         self._jobs: dict[str, dict[str, Any]] = {}  # what the live ones say
@@ -43,6 +45,8 @@ class Claims:
         self._look_at = 0.0
         #: Those that are to be cleared up after when they have ended.
         self.served_jobs: set[str] = set()
+        #: Seconds that a task of a live job may take, if there is a limit.
+        self.timeouts: dict[str, float] = {}
 
     def claim(self, wanted: int) -> list[Claim]:
         """Wait for tasks and claim so many at most; of several jobs, of the one whose turn it is.
@@ -95,7 +99,7 @@ class Claims:
     ) -> list[Claim]:
         # With types: whatever else somebody writes under this name is no task, and no trouble.
         template = ("task", job or str, str, int, this_runtime(), OneOf(*affinities), bytes)
-        return self._space.claim_many(template, wanted, lease=CLAIM_LEASE, timeout=timeout)
+        return self._space.claim_many(template, wanted, lease=self._lease, timeout=timeout)
 
     def of_live_jobs(self, claims: list[Claim]) -> list[Claim]:
         """Return the claims whose jobs have a driver, and end the others' jobs.
@@ -138,7 +142,9 @@ class Claims:
     def live_jobs(self) -> set[str]:
         """Return the jobs that have a driver."""
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        self._jobs = {job: about for _, job, about in self._space.read_all(("job", str, dict))}
+        found = self._space.read_all(("job", str, dict))
+        self.timeouts = timeouts_in(found)
+        self._jobs = {job: about for _, job, about in found}
         return set(self._jobs)
 
 

@@ -32,14 +32,17 @@ class Clerk:
     Args:
         space: Where. shelf: Forgets the errands whose claims have ended.
         excuse: Told of an error that a later try may not meet; waits a little.
-        say: Told what a person should know. guard: Runs the thread's target.
+        say: Told what a person should know. too_large: Returns what to write instead of a result
+            that the space does not take, and why. guard: Runs the thread's target.
     """
 
     def __init__(
         self, space: Space, shelf: Shelf, excuse: Callable[[errors.TupleSpaceError], None],
-        say: Callable[[str], None], guard: Callable[[Callable[[], None]], None],
+        say: Callable[[str], None], too_large: Callable[[Errand, str], tuple[Any, ...]],
+        guard: Callable[[Callable[[], None]], None],
     ) -> None:  # fmt: skip
         self._space, self._shelf, self._excuse, self._say = space, shelf, excuse, say
+        self._too_large = too_large
         self._answers: queue.SimpleQueue[list[Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=guard, args=(self._run,), name="clerk", daemon=True)
         self._thread.start()
@@ -79,6 +82,8 @@ class Clerk:
         except errors.SpaceLostError as error:
             self._excuse(error)
             outcomes = []
+        except errors.TupleTooLargeError as error:
+            return self._smaller(batch, error)
         except errors.TupleSpaceError as error:
             self._excuse(error)
             return batch
@@ -100,3 +105,16 @@ class Clerk:
             self._excuse(full)
             threading.Event().wait(_PAUSE)
         return again
+
+    def _smaller(self, batch: list[Answer], error: errors.TupleTooLargeError) -> list[Answer]:
+        """Confirm what can be of a batch that is too large, or of which something is."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            return [*self._confirm(batch[:middle]), *self._confirm(batch[middle:])]
+        errand = batch[0][0]
+        if errand.is_refused:  # not even this can be said
+            self._say(f"the space takes no answer at all: {error}")
+            self._shelf.forget([errand])
+            return []
+        errand.is_refused = True
+        return [(errand, self._too_large(errand, str(error)))]

@@ -105,6 +105,8 @@ def counts() -> Counts:
 
     So `MapReduceJob.run_sequential`, which has no tasks, adds to what the whole program counts.
     """
+    if not _counts:
+        return {}
     with _lock:
         return dict(_counts)
 

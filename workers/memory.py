@@ -124,11 +124,26 @@ def _family_linux(pid: int, parent: _Part | None = None) -> Iterator[_Part]:
         yield part._replace(bytes=0)
     else:
         yield part
-    with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # as cheap as it can be
-            # A kernel without this file counts a worker's own memory only.
-            for child in _read(f"/proc/{pid}/task/{thread}/children").split():
-                yield from _family_linux(int(child), part)
+    for child in children_of(pid):
+        yield from _family_linux(child, part)
+
+
+def _children_linux(pid: int) -> list[int]:
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # as cheap as it can be
+    except OSError:
+        return []
+    # A kernel without this file knows of no children.
+    found = (_read(f"/proc/{pid}/task/{thread}/children") for thread in threads)
+    return [int(child) for children in found for child in children.split()]
+
+
+def _children_elsewhere(pid: int) -> list[int]:
+    import psutil
+
+    with suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children()]
+    return []
 
 
 def _family_elsewhere(pid: int) -> Iterator[_Part]:
@@ -142,6 +157,8 @@ def _family_elsewhere(pid: int) -> Iterator[_Part]:
                 yield _Part(each.pid, each.memory_info().rss)
 
 
+#: Return the pids of a process's children.
+children_of: Final = _children_linux if sys.platform == "linux" else _children_elsewhere
 _family: Final = _family_linux if sys.platform == "linux" else _family_elsewhere
 
 

@@ -38,14 +38,14 @@ _WEIGHT: Final = 0.2
 class Errand:
     """A claimed task and what becomes of it here."""
 
-    __slots__ = ("alone", "claim", "lost", "phase", "since", "value")
+    __slots__ = ("alone", "claim", "is_refused", "lost", "phase", "since", "value")
 
     def __init__(self, claim: Claim, now: float | None = None) -> None:
         self.claim = claim
         self.value: Any = claim.tuple
         self.phase = self.value[1:3]
         self.since = time.monotonic() if now is None else now
-        self.alone = self.lost = False
+        self.alone = self.lost = self.is_refused = False
 
 
 class Shelf:
@@ -70,7 +70,7 @@ class Shelf:
         self._seconds: dict[str, float] = {}  # of late, by job
         self._phase: tuple[str, str] | None = None
         self._idle = 0
-        self._closed = False
+        self._closed = self._hurried = False
 
     def wait_for_room(self) -> int:
         """Wait until more tasks are wanted and return how many; 0: closed."""
@@ -253,9 +253,16 @@ class Shelf:
             return waiting
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing runs; False if it still does after `timeout` seconds."""
+        """Wait until nothing runs; False if it still does after `timeout` seconds, or `hurry`."""
         with self._run_ended:
-            return self._run_ended.wait_for(lambda: not self._running, timeout)
+            self._run_ended.wait_for(lambda: not self._running or self._hurried, timeout)
+            return not self._running
+
+    def hurry(self) -> None:
+        """Make whoever waits for what runs wait no longer."""
+        with self._lock:
+            self._hurried = True
+            self._run_ended.notify_all()
 
     def close(self) -> None:
         """Make everybody who waits return."""

@@ -19,6 +19,7 @@ space gives it to another. After the confirm? The result is written, in the same
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from tuplespace.errors import InvalidTupleError, TupleSpaceError
@@ -40,13 +41,21 @@ DIED: Final = "died"  # its worker process ended
 LOST: Final = "lost"  # blocks it was to read are gone
 REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
 
-#: The cause, in an outcome's details, of a death that we brought about: it used too much memory.
+#: The cause, in an outcome's details, of a death that we brought about: it used too much memory,
+#: or ran longer than its job's `task_timeout`.
 MEMORY: Final = "memory"
+TIMEOUT: Final = "timeout"
 
 
 def this_runtime() -> str:
     """Return what a pickled function needs: implementation and minor version."""
     return f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def timeouts_in(jobs: Iterable[Any]) -> dict[str, float]:
+    """Return the `task_timeout` of each job, of those job tuples that have one."""
+    found = {value[1]: value[2].get("task_timeout") for value in jobs}
+    return {job: limit for job, limit in found.items() if type(limit) in (int, float) and limit > 0}
 
 
 class Parcel(NamedTuple):
@@ -148,7 +157,7 @@ class Outcome(NamedTuple):
         worker: Who ran it, as "host/pid". pid: Of the process that did. seconds: How long.
         value: What the function returned, pickled; None unless OK.
         details: Plain facts about a failure: message, traceback, and what the exception's own
-            `outcome_details` add; of a death that was our doing, its cause (MEMORY).
+            `outcome_details` add; of a death that was our doing, its cause (MEMORY, TIMEOUT).
         counters: What the user's code has counted, see `counters`.
     """
 
@@ -178,6 +187,21 @@ class Outcome(NamedTuple):
             details["cause"] = cause
         return cls(
             value[1], value[2], value[3], attempt, DIED, f"{host}/{pid}", pid, 0.0, None, details
+        )
+
+    @classmethod
+    def of_refusal(cls, value: Any, key: Key, worker: str, reason: str) -> Outcome:
+        """Return that of the task in a tuple whose result the space has not taken, and why."""
+        message = (
+            f"its result is too large for the space: {reason}; start the space with a larger "
+            "--limit tuple_bytes=, or let the task return less"
+        )
+        try:
+            attempt = Task.from_tuple(value, key).attempt
+        except TupleSpaceError:
+            attempt = 0
+        return cls(
+            value[1], value[2], value[3], attempt, ERROR, worker, 0, 0.0, None, {"message": message}
         )
 
     def to_tuple(self, key: Key) -> tuple[Any, ...]:

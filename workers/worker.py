@@ -36,6 +36,7 @@ from workers import counters
 from workers.bundles import Bundle, ImportedBundles, missing_package_error, unpack_bundle
 from workers.errors import BlockLostError, shorten, summary
 from workers.memory import data_share, die_first, memory_of
+from workers.offspring import adopt, end_offspring
 from workers.task import ERROR, LOST, OK, REFUSED, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
@@ -47,6 +48,8 @@ RECALL: Final = b"r"
 _FUNCTIONS_KEPT: Final = 32
 _BYTES_KEPT: Final = 64 << 20
 _PR_SET_PDEATHSIG: Final = 1
+#: In less time nobody starts a process; to look for one would be a tenth of a task that does nothing.
+_SPAWN_SECONDS: Final = 20e-6
 #: What may travel of an exception's own details: so many plain values, and so many ints in one.
 _PLAIN: Final = frozenset((str, int, float, bytes, bool, type(None)))
 _TEXTS: Final = ("error", "message", "traceback", "record", "where", "cause")
@@ -111,6 +114,10 @@ class Worker:
         except BaseException as error:  # noqa: BLE001  # SystemExit too is the task's failure
             details = describe(error)
         seconds = time.perf_counter() - started
+        if seconds > _SPAWN_SECONDS:
+            with suppress(OSError):
+                end_offspring()
+            seconds = time.perf_counter() - started
         attempt = task.attempt if task is not None else 0
         outcome = Outcome(
             value[1], value[2], value[3], attempt, status, self.name, self._pid, seconds, parcel,
@@ -267,6 +274,7 @@ def main(descriptor: int, bell: int) -> None:
     # Ctrl-C reaches the whole terminal; the agent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_agent()
+    adopt()
     die_first()
     for stream in (sys.stdout, sys.stderr):  # what user code prints shows at once
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]

@@ -16,6 +16,7 @@ from mapreduce.stragglers import Load, Running
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
+from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.interface import Handle
 from tuplespace.template import matches
 from workers.blocks import BlockServer, occupy, work_folder
@@ -133,12 +134,24 @@ class SpaceEngine:
                         handles = self.space.write_many(value for _, value in batch)
                         self._handles.update(zip((name for name, _ in batch), handles, strict=True))
             except errors.SpaceFullError as error:
+                if len(batch) == 1:
+                    self._check_size(batch[0])
                 middle = len(batch) // 2  # there may never be room for all of them at once
                 self._write(batch[:middle])
                 batch = batch[middle:]
                 self._early += self._take_outcomes(error.retry_after)
             else:
                 return
+
+    def _check_size(self, value: tuple[Any, ...]) -> None:
+        """Raise TupleTooLargeError if there is no room for this task even in an empty space."""
+        limit = self.space.status()["limits"].get("bytes")
+        size = weight_of(value) * WEIGHT_UNIT
+        if limit is not None and size > limit:
+            raise errors.TupleTooLargeError(
+                f"{value[2]} {value[3]} takes {size:,} bytes as a task, and the whole space takes "
+                f"{limit:,}: start it with a larger --limit bytes="
+            )
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -187,3 +188,35 @@ def test_a_script_may_count_in_its_lambdas(
     output, errors = run_python(str(script)).communicate(timeout=30)
 
     assert output == "{'empty': 1}\n", errors
+
+
+@pytest.mark.faults
+def test_an_output_that_is_lost_and_made_again_counts_once(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(1)
+    blocks = engine.work_dir
+
+    def work(numbers: Any) -> Any:
+        for number in numbers:
+            again = not once(tmp_path, f"map-{number}")
+            counter("maps").add()
+            counter("again").add(again)
+            if not again:
+                counter("first").add()
+            for key in range(2):
+                yield key, random.Random(number).randbytes(300_000)
+
+    def total(pairs: Any) -> int:
+        counter("pairs").add(sum(1 for _ in pairs))
+        if once(tmp_path, "reduced"):
+            lost = list(blocks.rglob("map-1*"))
+            assert lost
+            for path in lost:
+                path.unlink()
+        return 0
+
+    job = MapReduceJob(data=[0, 1, 2], map=work, reduce=total, map_tasks=3, reduce_tasks=2)
+    job.partition = lambda key, _: key
+    run = job.submit(engine)
+    run.result(30)
+
+    assert run.counters == {"maps": 3, "again": 1, "first": 2, "pairs": 6}

@@ -75,6 +75,7 @@ def test_the_long_task_of_a_group_of_short_ones_is_known(
     assert len(job.outcomes(60)) == 60
 
 
+@pytest.mark.faults
 def test_short_tasks_are_never_told_of(cluster: Any, new_job: Callable[..., Job]) -> None:
     cluster.start_agent(processes=1)
     job = new_job()

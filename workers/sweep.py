@@ -1,0 +1,60 @@
+"""The sweep: ends what is left of jobs that have ended, in the space and on this host's disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tuplespace.interface import Space
+from workers.blocks import remove_deserted
+from workers.child import Child
+from workers.claims import Claims, clear_job
+from workers.shelf import Errand, Shelf
+
+
+class Sweep:
+    """One agent's.
+
+    Args:
+        space: Where the jobs are. claims: Knows them. shelf: Holds their tasks. root: The folder
+            of blocks, with one for each job.
+
+    Attributes:
+        over: Jobs that we have served and that have ended.
+    """
+
+    def __init__(self, space: Space, claims: Claims, shelf: Shelf, root: Path) -> None:
+        self.over: set[str] = set()
+        self._space, self._claims, self._shelf, self._root = space, claims, shelf, root
+
+    def folders(self) -> dict[str, Path]:
+        """Return the folders of blocks there are, by job."""
+        try:
+            return {folder.name: folder for folder in self._root.iterdir() if folder.is_dir()}
+        except FileNotFoundError:  # somebody has cleared the temporary folder
+            return {}
+
+    def sweep(self, running: Mapping[Child, list[Errand]]) -> None:
+        """Clear ended jobs away, with the workers that run them, and folders nobody works for.
+
+        Raises:
+            TupleSpaceError: The space is away, or was lost.
+        """
+        folders, claims = self.folders(), self._claims
+        held = {errand.value[1] for errand in self._shelf.held()}
+        claims.served_jobs |= held
+        served = set(claims.served_jobs)  # as it was before we ask: the claimer adds new ones
+        if folders or served:
+            live = claims.live_jobs()
+            self.over = served - live
+            for child, group in list(running.items()):
+                if self.over.issuperset(errand.value[1] for errand in group):
+                    # Nobody waits for it, and it may never end by itself.
+                    child.kill("was ended: its job has ended")
+            for job in self.over:
+                clear_job(self._space, job)
+            claims.served_jobs -= self.over - held
+            for job in folders.keys() - live:
+                shutil.rmtree(folders[job], ignore_errors=True)
+        remove_deserted(self._root.parent)
