@@ -22,6 +22,7 @@ from collections.abc import Container, Iterable
 from statistics import median_low
 from typing import Final, NamedTuple
 
+from mapreduce.engine.interface import Load
 from mapreduce.plan import MAP, Plan
 
 #: A task that takes so many times the median of its phase is run elsewhere, too.
@@ -39,36 +40,6 @@ LOOK_SECONDS: Final = 1.0
 
 
 _Teller = tuple[str, int, str, int]
-
-
-class Running(NamedTuple):
-    """What an agent says of a worker process that has been with one task for a while.
-
-    Attributes:
-        agent, pid: The agent and the process. host: Theirs. phase, number: Of the task.
-        seconds: How long it had run when the agent said so.
-    """
-
-    agent: str
-    host: str
-    pid: int
-    phase: str
-    number: int
-    seconds: float
-
-
-class Load(NamedTuple):
-    """What the workers have to do.
-
-    Attributes:
-        waiting: Whether a task of any job waits that any of them could run.
-        idle: How many worker processes have nothing to do.
-        running: Those of this job's tasks that have run for a while.
-    """
-
-    waiting: bool
-    idle: int
-    running: list[Running]
 
 
 class SlowTask(NamedTuple):

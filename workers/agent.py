@@ -305,11 +305,11 @@ class Agent:
         """Answer nothing for a task that nobody waits for; False if somebody does."""
         if errand.lost:
             self._shelf.drop([errand])
-            return True
-        if errand.value[1] not in self._sweep.over:
+        elif errand.value[1] in self._sweep.over:
+            self._shelf.done([errand])
+            self._clerk.put([(errand, None)])
+        else:
             return False
-        self._shelf.done([errand])
-        self._clerk.put([(errand, None)])
         return True
 
     def _answer_died(self, child: Child, errand: Errand, death: WorkerDiedError) -> None:
@@ -376,9 +376,8 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
-                for child, group in list(self._running.items()):
-                    if errand in group:
-                        child.end_task(errand.value)
+                for child in [c for c, group in list(self._running.items()) if errand in group]:
+                    child.end_task(errand.value)
         self._presence.renew()
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:

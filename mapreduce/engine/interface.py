@@ -4,10 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from mapreduce.stragglers import Load
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
+
+
+class Running(NamedTuple):
+    """What an agent says of a worker process that has been with one task for a while.
+
+    Attributes:
+        agent, pid: The agent and the process. host: Theirs. phase, number: Of the task.
+        seconds: How long it had run when the agent said so.
+    """
+
+    agent: str
+    host: str
+    pid: int
+    phase: str
+    number: int
+    seconds: float
+
+
+class Load(NamedTuple):
+    """What the workers have to do.
+
+    Attributes:
+        waiting: Whether a task of any job waits that any of them could run.
+        idle: How many worker processes have nothing to do.
+        running: Those of this job's tasks that have run for a while.
+    """
+
+    waiting: bool
+    idle: int
+    running: list[Running]
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from mapreduce.stragglers import Load, Running
+from mapreduce.engine.interface import Load, Running
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect

@@ -16,6 +16,7 @@ import cloudpickle
 import pytest
 
 from mapreduce import MapReduceJob, sum_values
+from mapreduce.engine.interface import Load, Running
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.plan import MAP, REDUCE, Order, Plan
 from mapreduce.shuffle import output_of
