@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-
-from mapreduce.stragglers import SlowTask
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,30 @@ class Progress:
     reduce_total: int = 0
     attempts_failed: int = 0
     notice: str = ""
+
+
+class SlowTask(NamedTuple):
+    """A task that takes, or took, more than ten times as long as others.
+
+    Attributes:
+        phase, number: Which. seconds: How long it had run when that was noticed.
+        median: Of its phase then. worker: Who runs it, as "host/pid"; "": nobody says.
+        what: What it works on.
+    """
+
+    phase: str
+    number: int
+    seconds: float
+    median: float
+    worker: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        where = f" on {self.worker}" if self.worker else ""
+        return (
+            f"{self.phase} {self.number} ({self.what}) has run for {self.seconds:.1f} s{where}; "
+            f"half of the others took {self.median:.3g} s at most"
+        )
 
 
 @dataclass

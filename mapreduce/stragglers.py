@@ -20,10 +20,11 @@ import math
 from array import array
 from collections.abc import Container, Iterable
 from statistics import median_low
-from typing import Final, NamedTuple
+from typing import Final
 
 from mapreduce.engine.interface import Load
 from mapreduce.plan import MAP, Plan
+from mapreduce.report import SlowTask
 
 #: A task that takes so many times the median of its phase is run elsewhere, too.
 BACKUP_FACTOR: Final = 1.5
@@ -40,30 +41,6 @@ LOOK_SECONDS: Final = 1.0
 
 
 _Teller = tuple[str, int, str, int]
-
-
-class SlowTask(NamedTuple):
-    """A task that takes, or took, more than ten times as long as others.
-
-    Attributes:
-        phase, number: Which. seconds: How long it had run when that was noticed.
-        median: Of its phase then. worker: Who runs it, as "host/pid"; "": nobody says.
-        what: What it works on.
-    """
-
-    phase: str
-    number: int
-    seconds: float
-    median: float
-    worker: str
-    what: str = ""
-
-    def __str__(self) -> str:
-        where = f" on {self.worker}" if self.worker else ""
-        return (
-            f"{self.phase} {self.number} ({self.what}) has run for {self.seconds:.1f} s{where}; "
-            f"half of the others took {self.median:.3g} s at most"
-        )
 
 
 class Stragglers:

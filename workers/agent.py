@@ -131,14 +131,11 @@ class Agent:
         )  # fmt: skip
         targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
-            threading.Thread(
-                target=self._guard, args=(target,), name=target.__name__.strip("_"), daemon=True
-            )
-            for target in targets
+            threading.Thread(target=self._guard, args=(f,), name=f.__name__.strip("_"), daemon=True)
+            for f in targets
         ]
         self._keeper, self._feeders = jobs[1], jobs[-self._processes :]
-        seconds_of, lease = self._shelf.seconds_of, self._claim_lease
-        self._claims = Claims(self._space, self.name, self.host, seconds_of, lease)
+        self._claims = Claims(self._space, self.name, self.host, self._shelf, self._claim_lease)
         self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse,
@@ -376,8 +373,9 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
-                for child in [c for c, group in list(self._running.items()) if errand in group]:
-                    child.end_task(errand.value)
+                for child, group in list(self._running.items()):
+                    if errand in group:
+                        child.end_task(errand.value)
         self._presence.renew()
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:

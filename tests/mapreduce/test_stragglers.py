@@ -19,6 +19,7 @@ from mapreduce import MapReduceJob, sum_values
 from mapreduce.engine.interface import Load, Running
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.plan import MAP, REDUCE, Order, Plan
+from mapreduce.report import SlowTask
 from mapreduce.shuffle import output_of
 from mapreduce.stragglers import (
     BACKUP_FACTOR,
@@ -26,9 +27,6 @@ from mapreduce.stragglers import (
     LONE_SECONDS,
     LOOK_SECONDS,
     SLOW_FACTOR,
-    Load,
-    Running,
-    SlowTask,
     Stragglers,
 )  # fmt: skip
 from tuplespace import ClaimLostError, connect
