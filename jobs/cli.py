@@ -172,7 +172,8 @@ def job(
     say(
         f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "
         f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
-        f"{run.progress().attempts_failed} failed attempts; {report.seconds:.2f} s"
+        f"{run.progress().attempts_failed} failed attempts, "
+        f"{report.backup_tasks} backup tasks; {report.seconds:.2f} s"
     )
     print_skipped(report.skipped, report.skipped_tasks)
 

@@ -75,8 +75,10 @@ class MapReduceJob:
             without its output.
         skip_bad_records: How many records, on which a function raises or its worker dies, may be
             found and skipped before that fails the job.
-        backup_tasks: Whether a task that takes much longer than the others is also run elsewhere.
-        priority: The job's share of the workers, against other jobs' priorities.
+        backup_tasks: Whether a task that takes more than 1.5 times the median of its phase is also run
+            elsewhere, when workers idle and nothing waits; the first outcome wins.
+        priority: The job's share of the workers' time, against other jobs' priorities: at 3 it gets
+            three times as much as a job at 1 while both have tasks.
         memory: Bytes of data that one task may hold before it spills, as an int or a text like
             "200MB"; None, or more than that: as much as its worker allows.
         modules: More of your own modules that the functions need, by name or themselves.

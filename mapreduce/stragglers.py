@@ -89,14 +89,14 @@ class Stragglers:
         slow = []
         for phase in {phase for phase, _ in ages}:
             mine = {task: age for task, age in ages.items() if task[0] == phase}
-            if max(mine.values()) <= BACKUP_SECONDS:
+            if max(mine.values()) < BACKUP_SECONDS:
                 continue
             finished = self._finished.get(phase)
             median = median_low([*(finished or ()), *mine.values()]) if finished else math.inf
             limit = max(BACKUP_SECONDS, BACKUP_FACTOR * median) if finished else LONE_SECONDS
             backups += [
                 (age, task) for task, age in mine.items()
-                if age > limit and len(self._plan.under_way[task]) == 1
+                if age >= limit and len(self._plan.under_way[task]) == 1
             ]  # fmt: skip
             for task, age in mine.items():
                 if age > max(SLOW_SECONDS, SLOW_FACTOR * median) and task not in self._reported:

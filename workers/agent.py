@@ -134,15 +134,11 @@ class Agent:
         )  # fmt: skip
         targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
-            threading.Thread(
-                target=self._guard, args=(target,), name=target.__name__.strip("_"), daemon=True
-            )
-            for target in targets
+            threading.Thread(target=self._guard, args=(f,), name=f.__name__.strip("_"), daemon=True)
+            for f in targets
         ]
         self._keeper, self._feeders = jobs[1], jobs[-self._processes :]
-        self._claims = Claims(
-            self._space, self.name, self.host, self._shelf.seconds_of, self._claim_lease
-        )
+        self._claims = Claims(self._space, self.name, self.host, self._shelf, self._claim_lease)
         self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse,
@@ -310,11 +306,11 @@ class Agent:
         """Answer nothing for a task that nobody waits for; False if somebody does."""
         if errand.lost:
             self._shelf.drop([errand])
-            return True
-        if errand.value[1] not in self._sweep.over:
+        elif errand.value[1] in self._sweep.over:
+            self._shelf.done([errand])
+            self._clerk.put([(errand, None)])
+        else:
             return False
-        self._shelf.done([errand])
-        self._clerk.put([(errand, None)])
         return True
 
     def _answer_died(self, child: Child, errand: Errand, death: WorkerDiedError) -> None:
@@ -382,20 +378,11 @@ class Agent:
         for errand, error in zip(held, self._space.renew_many(e.claim for e in held), strict=True):
             if error is not None:
                 self._shelf.lose(errand)
-                self._end(errand)
+                for child, group in list(self._running.items()):
+                    if errand in group:
+                        child.end_task(errand.value)
         self._presence.renew()
         self._listing.renew()
-
-    def _end(self, errand: Errand) -> None:
-        """End the worker that runs this task, whose claim has ended, and nothing else.
-
-        Another attempt has won, or another agent has the task: what it gives would be refused, and
-        it may never end by itself.
-        """
-        for child, group in list(self._running.items()):
-            current = child.current
-            if current and current[:3] == errand.value[1:4] and errand in group:
-                child.kill("was ended: its task runs, or was done, elsewhere")
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:
         """Say that the space is away or was lost, and wait a little."""

@@ -197,6 +197,16 @@ class Child:
         tasks, since = self.in_hand
         return (*tasks[0], time.monotonic() - since) if len(tasks) == 1 else None
 
+    def end_task(self, value: tuple[Any, ...]) -> None:
+        """End it if it runs nothing but the task in this tuple, whose claim has ended; for any thread.
+
+        Another attempt has won, or another agent has the task: what it gives would be refused, and
+        it may never end by itself.
+        """
+        current = self.current
+        if current and current[:3] == value[1:4]:
+            self.kill("was ended: its task is done, or runs, elsewhere")
+
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""
         if self._can_recall and time.monotonic() - self._heard >= seconds:

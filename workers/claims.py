@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from tuplespace import errors
 from tuplespace.interface import Claim, Space
 from tuplespace.template import OneOf
 from workers.shares import Shares
-from workers.shelf import PREFETCH_SECONDS
+from workers.shelf import PREFETCH_SECONDS, Shelf
 from workers.task import ANYWHERE, this_runtime, timeouts_in
 
 CLAIM_LEASE: Final = 30.0
@@ -29,17 +28,17 @@ class Claims:
 
     Args:
         space: Where they are. name, host: The agent's own.
-        seconds_of: Says how long the tasks of a job take; None if nobody knows yet.
+        shelf: Where they go; says how long the tasks of a job take.
         lease: Of a claim, in seconds.
     """
 
     def __init__(
-        self, space: Space, name: str, host: str, seconds_of: Callable[[str], float | None],
+        self, space: Space, name: str, host: str, shelf: Shelf,
         lease: float = CLAIM_LEASE,
     ) -> None:  # fmt: skip
         self._space, self._own_names, self._lease = space, (name, host), lease
-        self._seconds_of = seconds_of
-        self._shares = Shares(seconds_of)
+        self._seconds_of = shelf.seconds_of
+        self._shares = Shares(shelf.seconds_of)
         self._jobs: dict[str, dict[str, Any]] = {}  # what the live ones say
         self._known_jobs: set[str] = set()  # to the claimer; some may have ended
         self._look_at = 0.0
@@ -143,8 +142,8 @@ class Claims:
         """Return the jobs that have a driver."""
         self._look_at = time.monotonic() + _LOOK_SECONDS
         found = self._space.read_all(("job", str, dict))
-        self._jobs = {job: about for _, job, about in found}
         self.timeouts = timeouts_in(found)
+        self._jobs = {job: about for _, job, about in found}
         return set(self._jobs)
 
 

@@ -45,7 +45,7 @@ class Errand:
         self.value: Any = claim.tuple
         self.phase = self.value[1:3]
         self.since = time.monotonic() if now is None else now
-        self.alone = self.is_refused = self.lost = False
+        self.alone = self.lost = self.is_refused = False
 
 
 class Shelf:

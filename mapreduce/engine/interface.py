@@ -79,7 +79,7 @@ class Engine(Protocol):
         """Return what the workers have to do."""
 
     def withdraw(self, phase: str, number: int, attempt: int) -> None:
-        """End an attempt that nobody needs any more, or what becomes of it: it has no outcome then."""
+        """End an attempt of a task that is done, if that can be: then it has no outcome."""
 
     def interrupt(self) -> None:
         """Let a `write` under way end without having written all, and all later ones; for any thread."""

@@ -223,8 +223,11 @@ class SpaceEngine:
     def withdraw(self, phase: str, number: int, attempt: int) -> None:
         """See `Engine.withdraw`."""
         handle = self._handles.pop((phase, number, attempt), None)
-        if handle is not None:
-            handle.cancel()  # claimed or not: who runs it learns of it when the claim is renewed
+        # Claimed or not: who runs it learns of it when the claim is renewed.
+        if handle is not None and handle.cancel():
+            return
+        with suppress(errors.MatchTimeoutError):  # it was lifted, perhaps, and still waits
+            self.space.take(("task", self._job, phase, number, *[None] * 3), timeout=0)
 
     def pieces(self, parcel: Parcel) -> Iterator[bytes]:
         """See `Engine.pieces`."""
