@@ -53,12 +53,18 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Server:
     """A space server in a thread of this process."""
 
-    def __init__(self, key_file: Path, port: int = 0, limits: Limits | None = None) -> None:
+    def __init__(
+        self, key_file: Path, port: int = 0, limits: Limits | None = None, open_store: Any = None
+    ) -> None:
         self.key_file = key_file
-        self.daemon = SpaceDaemon(make_key(key_file), port=port, limits=limits)
+        self.daemon = SpaceDaemon(make_key(key_file), "127.0.0.1", port, limits, open_store)
         self.uri, self.port = self.daemon.uri, self.daemon.port
         self._thread = threading.Thread(target=self.daemon.serve, name="space-server", daemon=True)
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         self.daemon.stop()
@@ -75,11 +81,11 @@ def space_server(key_file: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(key_file: Path) -> Iterator[Callable[..., Server]]:
-    """Start a server, on a port or with limits if need be; all are stopped afterwards."""
+    """Start a server, on a port, with limits or a store if need be; all are stopped afterwards."""
     servers = []
 
-    def start(port: int = 0, limits: Limits | None = None) -> Server:
-        servers.append(Server(key_file, port, limits))
+    def start(port: int = 0, limits: Limits | None = None, open_store: Any = None) -> Server:
+        servers.append(Server(key_file, port, limits, open_store))
         return servers[-1]
 
     yield start

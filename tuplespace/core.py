@@ -59,6 +59,8 @@ class SpaceCore(Holdings):
     ) -> None:  # fmt: skip
         super().__init__(first_number, limits, journal)
         self._alive = alive
+        #: Figures of the host's store, for `status`.
+        self.about_store: Callable[[], dict[str, Any]] = lambda: {"store": "memory"}
         self._readers = WaiterIndex()
         self._takers = WaiterIndex()
         self._waiters: dict[int, Waiter] = {}
@@ -342,4 +344,5 @@ class SpaceCore(Holdings):
             "oldest_ready_seconds": 0.0 if oldest is None else now - oldest.written,
             "operations": self._operations,
             "limits": asdict(self._limits),
+            **self.about_store(),
         }

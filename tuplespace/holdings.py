@@ -39,6 +39,15 @@ class Holdings(CallDesk):
         self._claims: dict[int, Entry] = {}
         self._events = Subscriptions(self, limits, self._account)
 
+    @property
+    def shortage(self) -> str:
+        """Why nothing may be added now: the host's to set; "": it may."""
+        return self._account.shortage
+
+    @shortage.setter
+    def shortage(self, why: str) -> None:
+        self._account.shortage = why
+
     # -- entries
 
     def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:

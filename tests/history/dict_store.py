@@ -57,7 +57,8 @@ class Kept:
 
     def contents(self, generation):
         entries = [
-            StoredEntry(id, *entry, self.claims.get(id)) for id, entry in sorted(self.entries.items())
+            StoredEntry(id, *entry, self.claims.get(id))
+            for id, entry in sorted(self.entries.items())
         ]
         replies = [(*key, *reply) for key, reply in self.replies.items()]
         subscriptions = [(number, *what) for number, what in self.subscriptions.items()]
