@@ -18,9 +18,11 @@ import Pyro5.api
 import pytest
 
 from history.forwarder import Forwarder
+from history.server_process import ServerProcess
 from tuplespace import Limits, RemoteSpace, TupleSpace, connect, handshake
 from tuplespace.security import make_key
 from tuplespace.server import SpaceDaemon
+from tuplespace.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,6 +96,15 @@ def start_server(key_file: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
+def server_process(key_file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A space in a file, served by a process of its own, which can be killed and started again."""
+    process = ServerProcess(tmp_path / "space.sqlite", key_file)
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
 def remote(space_server: Server) -> Iterator[RemoteSpace]:
     with connect(space_server.uri, key_file=space_server.key_file, retry_for=5) as space:
         yield space
@@ -126,11 +137,21 @@ def far(forwarder: Forwarder) -> Iterator[RemoteSpace]:
         yield space
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture
+def stored(
+    start_server: Callable[..., Server], key_file: Path, tmp_path: Path
+) -> Iterator[RemoteSpace]:
+    """A remote space that is kept in a file."""
+    server = start_server(open_store=lambda: SqliteStore(tmp_path / "space.sqlite"))
+    with connect(server.uri, key_file=key_file, retry_for=5) as space:
+        yield space
+
+
+@pytest.fixture(params=["local", "remote", "stored"])
 def space(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A space: every test of the contract runs on both kinds."""
-    if request.param == "remote":
-        yield request.getfixturevalue("remote")
+    """A space: every test of the contract runs on each kind."""
+    if request.param != "local":
+        yield request.getfixturevalue(request.param)
         return
     with TupleSpace() as local:
         yield local
