@@ -20,7 +20,8 @@ from history.matching import Groups, fits, frozen
 from history.timeline import without
 from tuplespace.sessions import ABSENCE, GRACE
 
-#: Seconds in which a space must notice that a connection has gone.
+#: Seconds in which a space must notice that a connection has gone, and have noted for its next run that
+#: a lease has ended.
 NOTICE = 3.0
 #: Seconds that a space's clock may lose when it is killed.
 LOST_CLOCK = 13.0
@@ -68,7 +69,7 @@ class Life:
         ]
         latest = max(hi for _, hi in spans)
         for down, up in restarts:
-            if down <= latest and self.op.began <= up:
+            if down - NOTICE <= latest and self.op.began <= up:
                 latest += up - down + LOST_CLOCK
         self.expiry = min(lo for lo, _ in spans), latest
 
@@ -134,7 +135,7 @@ class Hold:
             else:
                 lo, hi = min(lo, op.began + length), math.inf
         for down, up in self.restarts:
-            if down <= hi and self.op.began <= up:
+            if down - NOTICE <= hi and self.op.began <= up:
                 hi = max(hi, up + longest)
         return lo, hi
 
@@ -285,7 +286,7 @@ class Lives:
     def _after_absence(self, moment):
         """Return when a space notices by then that a session has gone, if it was away meanwhile."""
         for down, up in self._history.restarts:
-            if down <= moment:
+            if down - NOTICE <= moment:
                 moment = max(moment, up + ABSENCE + NOTICE)
         return moment
 
