@@ -181,7 +181,7 @@ class CallDesk:
         lane.number, lane.reply = number, None
         if lane.weight:
             self._reply_gone(lane)
-        before = self.changes
+        before = 0 if self.journal is None else len(self.journal)
         try:
             value = self._verbs[verb](lane, *args)
         except errors.TupleSpaceError as error:

@@ -299,6 +299,7 @@ class SpaceDaemon(GuardedDaemon):
         if not effects:
             return
         self.core.effects = []
+        gate, journal = self._gate, self.core.journal
         for lane, number, ok, value in effects:
             connection = lane.link
             if connection is None:
@@ -308,7 +309,11 @@ class SpaceDaemon(GuardedDaemon):
                 self._deliver_stock(connection, guest, bool(ok), value)
                 continue
             reply = value if ok is None else pack_reply(number, ok, value)
-            self._send(connection, result_message(guest.sequence, reply))
+            message = result_message(guest.sequence, reply)
+            if gate is None:
+                connection.send(message)
+            else:
+                gate.answer(connection, message, journal)
 
     def _send(self, connection: Connection, message: bytes) -> None:
         if self._gate is None:
