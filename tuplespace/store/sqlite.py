@@ -18,7 +18,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -86,7 +86,7 @@ class SqliteStore:
         self._wake: Callable[[], None] = lambda: None
         self._writer: threading.Thread | None = None
         self._database: Database | None = None
-        self._entries: Iterator[StoredEntry] = iter(())
+        self._entries: Generator[StoredEntry, None, None] | None = None
         # From `start` on the writer's own.
         self._meta = Meta("", 0, 0.0)
         self._net = Net()  # what the log adds up to
@@ -127,6 +127,7 @@ class SqliteStore:
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to keep; see `Store`."""
         self._wake = wake
+        self._end_load()
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -145,8 +146,15 @@ class SqliteStore:
             self._queue.put(([], 0.0, self.position))
         return shortage
 
+    def _end_load(self) -> None:
+        """Let go of entries that nobody looked at: while they are read nothing can be tidied."""
+        if self._entries is not None:
+            self._entries.close()
+            self._entries = None
+
     def close(self) -> None:
         """Keep all that was appended, and let the file go; see `Store`."""
+        self._end_load()
         self._queue.put(None)
         if self._writer is not None:
             self._writer.join()
