@@ -524,7 +524,7 @@ def test_a_file_that_another_process_has_open_is_refused(
 @pytest.mark.parametrize("where", ["/proc/nowhere/space.db", "{tmp}/file/space.db", "{tmp}"])
 def test_a_place_where_no_file_can_be_made_is_refused(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="as a store.*this user may write to"):
+    with pytest.raises(StoreError, match=r"as a store.*this user may write to"):
         SqliteStore(where.format(tmp=tmp_path)).load()
 
 

@@ -253,18 +253,22 @@ class SqliteStore:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             (spare,) = connection.execute("PRAGMA freelist_count").fetchone()
             self._room.reusable = spare * _PAGE_BYTES
-            self._has_spare = spare > _SPARE_PAGES
+            self._has_spare = spare > (_VACUUM_PAGES if self._room.is_short else _SPARE_PAGES)
 
         self._with_room(checkpoint)
 
     def _give_back(self) -> None:
         """Give some of what is free in the file back to the disk."""
-
-        def vacuum(connection: sqlite3.Connection) -> None:
+        assert self._database is not None
+        connection = self._database.connection
+        try:
             connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-
-        self._with_room(vacuum)
-        self._checkpoint()
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            self._has_spare = False  # it takes room to make room; the ballast is for takes
+        else:
+            self._checkpoint()
 
     def _with_room(self, write: Callable[[sqlite3.Connection], Any]) -> None:
         """Write; if the disk is full, give up the ballast and write again.
@@ -277,7 +281,7 @@ class SqliteStore:
         try:
             write(connection)
         except sqlite3.OperationalError as error:
-            if "is full" not in str(error) or not self._room.give_up_ballast():
+            if not _is_full(error) or not self._room.give_up_ballast():
                 raise
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -296,3 +300,8 @@ class SqliteStore:
             yield
         except Exception as error:  # the host waits for what is kept, so it must hear of any
             raise StoreError(f"{self.name}: {error}; {advice}") from error
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    """Say whether there was no room on the disk; Python 3.10 knows no codes of errors."""
+    return "disk is full" in str(error)
