@@ -155,7 +155,9 @@ def recovery() -> None:
                         assert space.count(("task", None, None)) == (size if turn else 0)
                         times.append(time.perf_counter() - started)
                         for start in range(0, 0 if turn else size, 10_000):
-                            space.write_many(("task", n, b"x" * 16) for n in range(start, start + 10_000))
+                            space.write_many(
+                                ("task", n, b"x" * 16) for n in range(start, start + 10_000)
+                            )
                         server.kill()
         rows.append((f"{size:,} tuples", f"{median(times[1:]):.2f} s", f"{times[0]:.2f} s empty"))
     show("Until a space that was killed answers again", COMMAND, rows, 2)

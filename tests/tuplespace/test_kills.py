@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 
 from history.checker import check
 from history.kills import BOUND, work_under_kills
 from history.server_process import ServerProcess
+from tuplespace import connect
+from tuplespace.sessions import ABSENCE
 
 # A space that answers first, and keeps what it answered a moment later.
 _EARLY = """
@@ -51,3 +54,16 @@ def test_a_space_that_answers_before_it_keeps_is_noticed(tmp_path, key_file):
     history, _ = work_under_kills(server, clients=3, steps=100, rng=random.Random(0), least=60)
     server.kill()
     assert check(history, bound=BOUND) != []
+
+
+@pytest.mark.faults
+def test_a_claim_that_is_kept_outlives_a_restart_however_long_its_lease(server_process):
+    with connect(server_process.uri, retry_for=20) as space:
+        space.write(("a", 1))
+        claim = space.claim(("a", None))
+        with space.keep(claim, 300.0):
+            server_process.kill()
+            server_process.start()
+            threading.Event().wait(ABSENCE + 1.5)  # nothing happens: that is the point
+            assert space.count(("a", None)) == 0
+            claim.confirm()
