@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgpack
@@ -35,6 +36,8 @@ _LIST_HEAD: Final = object()
 #: How deep matchers may stand in each other, and tuples in a call.
 _EXTENSIONS: Final = 32
 _CALL_DEPTH: Final = 8
+
+_TUPLE: Final = frozenset({tuple})
 
 Restore = Callable[[bytes], Any]
 
@@ -92,8 +95,13 @@ def _to_msgpack(value: Any) -> Any:
     """Replace what msgpack would change in silence by what it carries truly."""
     kind = type(value)
     if kind is tuple:
-        plain = SCALARS.issuperset(map(type, value))
-        return value if plain else tuple(map(_to_msgpack, value))
+        if SCALARS.issuperset(map(type, value)):
+            return value
+        if _TUPLE.issuperset(map(type, value)):  # many tuples, as batches are
+            fields = chain.from_iterable(value)
+            if SCALARS.issuperset(map(type, fields)):
+                return value
+        return tuple(map(_to_msgpack, value))
     if kind in SCALARS:
         return value
     if kind is list:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -21,8 +22,11 @@ VERSION: Final = 1
 
 _KEYED: Final = ("log", "meta", "entries", "expires", "claims", "subscriptions")
 _META: Final = 1
-#: How many rows a statement has: each is prepared once, and each costs a wait for the interpreter.
-_ROWS: Final = (256, 16, 1)
+#: When an entry was written, and when it expires.
+_TIMES: Final = struct.Struct("<dd")
+#: Rows in a statement at most, else a power of two: each is prepared once, and costs a wait for the
+#: interpreter beside a busy thread.
+_ROWS: Final = 1024
 
 
 class Meta(NamedTuple):
@@ -100,7 +104,10 @@ def read_entries(connection: sqlite3.Connection) -> Generator[StoredEntry, None,
     """Return the entries in order of their ids."""
     claims = {key: StoredClaim(*fields) for key, fields in _rows(connection, "claims")}
     renewed = {key: expires for key, (expires,) in _rows(connection, "expires")}
-    for key, (value, written, expires) in _rows(connection, "entries"):
+    for key, row in connection.execute("SELECT key, row FROM entries ORDER BY key"):
+        body = body_of(row)
+        written, expires = _TIMES.unpack_from(body)
+        value = unpack(memoryview(body)[_TIMES.size :])
         yield StoredEntry(key, value, written, renewed.get(key, expires), claims.get(key))
 
 
@@ -134,7 +141,7 @@ def fold(connection: sqlite3.Connection, net: Net, meta: Meta) -> None:
     _delete(connection, "claims", net.gone + ended)
     _delete(connection, "subscriptions", list(net.unlistened))
     held = (change for change in net.claims.values() if change[0] == CLAIM)
-    _put(connection, "entries", _keyed(net.puts.values()))
+    _put(connection, "entries", map(_entry_row, net.puts.values()))
     _put(connection, "expires", _keyed((None, *each) for each in net.expires.items()))
     _put(connection, "claims", _keyed(held))
     _put(connection, "subscriptions", _keyed(net.listens.values()))
@@ -168,6 +175,12 @@ def _delete(connection: sqlite3.Connection, table: str, keys: list[int]) -> None
         )
 
 
+def _entry_row(put: Sequence[Any]) -> tuple[int, bytes]:
+    """Return the row of an entry; its value alone packs faster."""
+    _, key, value, written, expires = put
+    return key, checked(key, _TIMES.pack(written, expires) + pack(value))
+
+
 def _keyed(changes: Iterable[Sequence[Any]]) -> Iterator[tuple[int, bytes]]:
     """Return rows of changes whose first field after the kind is the key."""
     return ((change[1], checked(change[1], pack(tuple(change[2:])))) for change in changes)
@@ -184,9 +197,9 @@ def _put(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, .
 
 
 def _in_statements(rows: list[Any]) -> Iterator[list[Any]]:
-    """Return the rows by statements, of few different lengths, so that few are to be prepared."""
-    start = 0
-    for many in _ROWS:
-        while len(rows) - start >= many:
-            yield rows[start : start + many]
-            start += many
+    """Return the rows by statements."""
+    start, count = 0, len(rows)
+    while start < count:
+        many = min(_ROWS, 1 << (count - start).bit_length() - 1)
+        yield rows[start : start + many]
+        start += many
