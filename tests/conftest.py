@@ -142,7 +142,12 @@ def stored(
     start_server: Callable[..., Server], key_file: Path, tmp_path: Path
 ) -> Iterator[RemoteSpace]:
     """A remote space that is kept in a file."""
-    server = start_server(open_store=lambda: SqliteStore(tmp_path / "space.sqlite"))
+
+    def open_store() -> SqliteStore:
+        # A disk may stall for longer than leases in tests; what power takes is tested elsewhere.
+        return SqliteStore(tmp_path / "space.sqlite", ballast_bytes=0, synchronous="OFF")
+
+    server = start_server(open_store=open_store)
     with connect(server.uri, key_file=key_file, retry_for=5) as space:
         yield space
 

@@ -9,6 +9,7 @@ import pytest
 from history.dict_store import DictStore
 from tuplespace import MatchTimeoutError, SpaceFullError, SpaceUnreachableError, connect
 from tuplespace.store.interface import StoreError
+from tuplespace.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -193,3 +194,52 @@ def test_a_space_that_comes_back_goes_on_where_it_was(start_server, background, 
             client.write(("n", 2))
             assert heard.next().tuple == ("n", 2)
             kept.renew(9.0)
+
+
+def test_a_store_is_told_the_time_while_something_is_to_fall_due(store, server, client, eventually):
+    store.is_quick = True
+    daemon = server.daemon
+    client.write(("a", 1))
+    assert store.position == 1
+    daemon._told -= 20.0  # it was long ago
+    client.write(("b", 1), lease=60.0)  # which tells it, too
+    daemon._told -= 20.0
+    eventually(lambda: store.position == 3)
+    assert store.disk.safe.now > 0
+
+
+def test_a_file_keeps_the_time_alone(tmp_path):
+    for seconds in (50.0, 60.0):
+        store = SqliteStore(tmp_path / "space.sqlite", ballast_bytes=0)
+        store.load()
+        store.start(lambda: None)
+        store.append([], seconds)
+        store.close()
+    store = SqliteStore(tmp_path / "space.sqlite", ballast_bytes=0)
+    assert store.load().now == 60.0
+    store.close()
+
+
+def test_what_many_clients_ask_in_one_turn_is_appended_together(
+    store, server, client, background, eventually
+):
+    client.count(("a", None))
+    clients = [connect(server.uri, retry_for=5) for _ in range(8)]
+    for each in clients:
+        each.count(("a", None))
+    # While the loop is held up, all of them ask.
+    held, go = threading.Event(), threading.Event()
+    count = server.daemon.core._verbs["count"]
+    server.daemon.core._verbs["count"] = lambda *args: (held.set(), go.wait(5), count(*args))[2]
+    waiting = background(client.count, ("a", None))
+    assert held.wait(5)
+    writing = [background(each.write, ("a", number)) for number, each in enumerate(clients)]
+    eventually(lambda: all(each._busy for each in clients))
+    threading.Event().wait(0.1)  # what they sent is at the server
+    go.set()
+    waiting.result()
+    eventually(_appended(store, 1))
+    eventually(lambda: store.sync() or not any(each.running for each in writing))
+    assert store.position <= 2
+    for each in clients:
+        each.close()

@@ -207,7 +207,7 @@ class SqliteStore:
         for changes, _, _ in appended:
             net.apply(changes)
             count += len(changes)
-        if count:
+        if count or appended[-1][2] != self.durable:  # the time alone counts, too
             self._meta = self._meta._replace(now=max(self._meta.now, appended[-1][1]))
             self._commit(net, count)
         position = appended[-1][2]
@@ -230,7 +230,7 @@ class SqliteStore:
         size = sum(len(row) for _, row in rows)
         self._log_number += len(rows)
         self._log_bytes += size + _COMMIT_OVERHEAD
-        self._bytes_per_change = (self._bytes_per_change + size / count) / 2
+        self._bytes_per_change = (self._bytes_per_change + size / max(count, 1)) / 2
         self._unlooked += size
         if self._unlooked > self._look_bytes:
             self._unlooked = 0
