@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tuplespace import connect
+from tuplespace import SpaceUnreachableError, connect
 
 
 def uri_of(process):
@@ -136,3 +136,30 @@ def test_a_file_that_is_in_use_or_is_none_of_ours_is_one_line_and_left_as_it_is(
         assert file.read_bytes() == before
     with connect(server_process.uri) as space:
         space.write(("a",))
+
+
+_BROKEN = """
+import sys
+from tuplespace.__main__ import main
+from tuplespace.store.interface import StoreError
+from tuplespace.store.sqlite import SqliteStore
+
+def append(store, changes, now):
+    store.position += 1
+    store.failure = StoreError("the disk of the space is broken")
+    store._wake()
+SqliteStore.append = append
+sys.exit(main())
+"""
+
+
+def test_a_space_whose_disk_breaks_says_so_in_a_line_and_answers_nothing(run_python, tmp_path):
+    file = str(tmp_path / "space.sqlite")
+    process = run_python("-c", _BROKEN, "--port", "0", "--store", file)
+    with connect(uri_of(process), retry_for=0.2) as space:
+        with pytest.raises(SpaceUnreachableError) as caught:
+            space.write(("a",))
+        assert caught.value.outcome_unknown
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (1, "")
+    assert err == "tuplespace: the disk of the space is broken\n"
