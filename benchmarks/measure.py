@@ -156,13 +156,15 @@ def space_server() -> Iterator[tuple[RemoteSpace, str, Path]]:
 
 
 @contextmanager
-def space_process() -> Iterator[tuple[RemoteSpace, str, Path, int]]:
+def space_process(*options: str) -> Iterator[tuple[RemoteSpace, str, Path, int]]:
     """Start a space server process; yield a client, its key file, a folder and its process id."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         key_file = str(folder / "key")
         make_key(key_file)
-        server = stack.enter_context(process("tuplespace", "--port", "0", "--key-file", key_file))
+        server = stack.enter_context(
+            process("tuplespace", "--port", "0", "--key-file", key_file, *options)
+        )
         assert server.stdout is not None
         uri = server.stdout.readline().strip()
         yield stack.enter_context(connect(uri, key_file=key_file)), key_file, folder, server.pid

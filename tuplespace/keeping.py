@@ -36,6 +36,8 @@ class Renewable(Protocol):
     _space: Any
     #: The verb that renews many of the kind.
     _renewed_by: str
+    #: Seconds that its holder may be silent, however long the lease.
+    _silence: float
 
     def renew(self, lease: float) -> None:
         """Let it live `lease` seconds from now."""
@@ -150,7 +152,7 @@ class Keeper:
     def _renewed(self, kept: Kept, at: float) -> None:
         """Note that it was renewed, and when it falls due again."""
         kept.until = at + kept.lease
-        self._push(kept, at + _SHARE * kept.lease)
+        self._push(kept, at + min(_SHARE * kept.lease, kept.what._silence))
 
     def _push(self, kept: Kept, due: float) -> None:
         heappush(self._due, (due, next(self._turns), kept))

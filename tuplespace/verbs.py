@@ -6,6 +6,7 @@ and closed up here, results opened and wrapped.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -15,6 +16,7 @@ from tuplespace import errors, interface
 from tuplespace.entry import check_limit, check_seconds, check_timeout
 from tuplespace.keeping import Keeper, Kept
 from tuplespace.opaque import Opener
+from tuplespace.sessions import ABSENCE
 from tuplespace.values import Found, Tuple, brief
 
 
@@ -23,6 +25,7 @@ class Handle:
 
     __slots__ = ("_id", "_space")
     _renewed_by = "renew_entries"
+    _silence = math.inf
 
     def __init__(self, space: SpaceVerbs, id: int) -> None:
         self._space, self._id = space, id
@@ -45,6 +48,8 @@ class Claim:
 
     __slots__ = ("_space", "_token", "tuple")
     _renewed_by = "renew_many"
+    # After its restart a space waits so long for those who hold claims, and nothing tells them of it.
+    _silence = ABSENCE / 3
 
     def __init__(self, space: SpaceVerbs, value: Tuple, token: int) -> None:
         self._space, self.tuple, self._token = space, value, token

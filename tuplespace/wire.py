@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgpack
@@ -20,6 +21,7 @@ from tuplespace.errors import (
     InvalidTupleError,
     TupleSpaceError,
     TupleTooLargeError,
+    to_wire,
 )
 from tuplespace.limits import CALL_BYTES
 from tuplespace.template import ANY, Between, Exactly, OneOf, Template
@@ -34,6 +36,8 @@ _LIST_HEAD: Final = object()
 #: How deep matchers may stand in each other, and tuples in a call.
 _EXTENSIONS: Final = 32
 _CALL_DEPTH: Final = 8
+
+_TUPLE: Final = frozenset({tuple})
 
 Restore = Callable[[bytes], Any]
 
@@ -91,8 +95,13 @@ def _to_msgpack(value: Any) -> Any:
     """Replace what msgpack would change in silence by what it carries truly."""
     kind = type(value)
     if kind is tuple:
-        plain = SCALARS.issuperset(map(type, value))
-        return value if plain else tuple(map(_to_msgpack, value))
+        if SCALARS.issuperset(map(type, value)):
+            return value
+        if _TUPLE.issuperset(map(type, value)):  # many tuples, as batches are
+            fields = chain.from_iterable(value)
+            if SCALARS.issuperset(map(type, fields)):
+                return value
+        return tuple(map(_to_msgpack, value))
     if kind in SCALARS:
         return value
     if kind is list:
@@ -160,6 +169,19 @@ def _unpack_extension(code: int, content: bytes, depth: int) -> Any:
     if code == _ONE_OF:
         return OneOf(*fields)
     raise InvalidTupleError(f"unknown extension type {code}")
+
+
+def pack_reply(number: int, ok: bool, value: Any) -> bytes:
+    """Return the answer to one call as our client gets it, or that it cannot be sent.
+
+    Args:
+        number: The operation's. ok: Whether `value` is its value, not its error.
+    """
+    try:
+        return pack((number, ok, value if ok else to_wire(value)))
+    except (TupleSpaceError, OverflowError) as error:
+        problem = InvalidTupleError(f"the answer cannot be sent: {error}")
+        return pack((number, False, to_wire(problem)))
 
 
 def pack_template(template: Any) -> bytes:
