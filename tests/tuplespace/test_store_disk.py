@@ -53,7 +53,6 @@ def test_what_is_taken_is_given_back_to_the_disk(
     path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(sqlite, "_SPARE_PAGES", 20)
-    monkeypatch.setattr(sqlite, "_VACUUM_PAGES", 100)
     with Running(path, ballast_bytes=OFTEN) as running:
         for first in range(1, 300, 50):
             ids = range(first, first + 50)
