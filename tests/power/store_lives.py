@@ -1,0 +1,119 @@
+"""Lives of one store file, each a process: it loads, appends, and is closed or killed with -9.
+
+Run as ``python store_lives.py FILE MARKS SEED LIFE...``, a LIFE being ``20:close`` or ``20:kill``, so many appends
+and an end. What it has been promised it writes to the file MARKS at that very moment, a line each:
+
+- ``loaded LIFE COUNT GENERATION SPACE_ID``: `load` has returned, and the state was that after COUNT appends;
+- ``durable LIFE COUNT``: the store has said so;
+- ``failed LIFE``: the store has said that it keeps nothing any more; the life ends with status 3.
+
+Before the lives may stand ``pragma:NAME=VALUE``: it is set to this value whatever the store says.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from power.ledger import Ledger, count_of, state_of
+from tuplespace.store.interface import StoreError
+from tuplespace.store.sqlite import SqliteStore
+
+
+#: The name of the store's file.
+FILE = "space.db"
+
+
+def main(path: Path, marks: Path, seed: str, *lives: str) -> int:
+    while lives and lives[0].startswith("pragma:"):
+        _overrule(*lives[0].removeprefix("pragma:").split("="))
+        lives = lives[1:]
+    log = os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for life, (appends, end) in enumerate(text.split(":") for text in lives):
+        child = os.fork()
+        if child == 0:
+            status = 70
+            try:
+                status = _live(path, log, seed, life, int(appends), end)
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != (-signal.SIGKILL if end == "kill" else 0):
+            return status
+    return 0
+
+
+def _overrule(name: str, value: str) -> None:
+    class Overruled(sqlite3.Connection):
+        def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
+            if sql.lower().startswith(f"pragma {name}"):
+                sql = f"PRAGMA {name}={value}"
+            return super().execute(sql, *rest)
+
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *args, **kwargs: connect(*args, **kwargs, factory=Overruled)  # type: ignore[misc,assignment]
+
+
+def open_store(path: Path) -> SqliteStore:
+    return SqliteStore(path)
+
+
+def _live(path: Path, log: int, seed: str, life: int, appends: int, end: str) -> int:
+    store = open_store(path)
+    try:
+        contents = store.load()
+    except StoreError as error:
+        return _failed(log, life, error, store)
+    state = state_of(contents)
+    base = count_of(state)
+    _mark(log, f"loaded {life} {base} {contents.generation} {contents.space_id}")
+    offset = base - store.position
+    changed = threading.Condition()
+    said = store.durable
+
+    def wake() -> None:
+        nonlocal said
+        with changed:
+            if store.durable > said:
+                said = store.durable
+                _mark(log, f"durable {life} {said + offset}")
+            changed.notify_all()
+
+    store.start(wake)
+    states: list[Any] = [None] * base + [state]
+    ledger = Ledger(seed, life, states)
+    chance = random.Random(f"{seed}/{life}/pace")
+    for _ in range(appends):
+        position = store.append(*ledger.next())
+        if chance.random() < 0.6:
+            with changed:
+                kept = changed.wait_for(lambda: store.durable >= position or store.failure, 20)
+            assert kept, "nothing becomes durable"
+        if store.failure:
+            store.append(*ledger.next())  # the host may not have heard of it yet
+            return _failed(log, life, store.failure, store)
+    if end == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    store.close()
+    return _failed(log, life, store.failure, store) if store.failure else 0
+
+
+def _failed(log: int, life: int, failure: StoreError, store: SqliteStore) -> int:
+    _mark(log, f"failed {life}")
+    print(failure, file=sys.stderr, flush=True)
+    store.close()
+    return 3
+
+
+def _mark(log: int, line: str) -> None:
+    os.write(log, line.encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))
