@@ -61,7 +61,8 @@ def _overrule(name: str, value: str) -> None:
 
 
 def open_store(path: Path) -> SqliteStore:
-    return SqliteStore(path)
+    """Make a store that folds its log, and checkpoints, every ten commits or so."""
+    return SqliteStore(path, free_bytes=1 << 20, ballast_bytes=256 << 10)
 
 
 def _live(path: Path, log: int, seed: str, life: int, appends: int, end: str) -> int:
