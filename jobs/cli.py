@@ -24,7 +24,7 @@ from mapreduce.engine.interface import Engine
 from tuplespace import RemoteSpace, TupleSpaceError, connect
 from tuplespace.discovery import DEFAULT_NAME
 from tuplespace.frames import DEFAULT_PORT
-from tuplespace.serve import MEMORY, mute, say
+from tuplespace.serve import default_store, mute, say
 from tuplespace.serve import serve as serve_space
 from workers import WorkerError
 from workers.serve import serve as serve_worker
@@ -69,7 +69,8 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         "host": "address to listen on (default: 127.0.0.1); 0.0.0.0, or :: for IPv6 too: other machines "
         "can reach it",
         "port": f"port to listen on (default: {DEFAULT_PORT}); 0: the system chooses",
-        "store": "'memory', or a file (not there yet)",
+        "store": "the file that keeps the space, made if it is not there (default: one for each port, "
+        "in your data folder), or 'memory'",
         "name": f"what others on the local network find it by (default: {DEFAULT_NAME})",
         "limit": "as in bytes=4G, tuples=1000000 or waiters=none; also tuple_bytes, connections, "
         "unauthenticated; repeatable",
@@ -77,12 +78,12 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     },
 )
 def tuplespace(
-    _: Context, host: str = "127.0.0.1", port: int = DEFAULT_PORT, store: str = MEMORY,
+    _: Context, host: str = "127.0.0.1", port: int = DEFAULT_PORT, store: str = "",
     key_file: str = "", name: str = DEFAULT_NAME, limit: list[str] | None = None,
 ) -> None:  # fmt: skip
     """Serve a tuple space until Ctrl-C."""
     serve_space(
-        host, port, store=store, key_file=key_file or None, announce=say, name=name,
+        host, port, store=store or default_store(port), key_file=key_file or None, announce=say, name=name,
         limits=limit or (),
     )  # fmt: skip
 

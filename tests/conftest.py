@@ -18,9 +18,11 @@ import Pyro5.api
 import pytest
 
 from history.forwarder import Forwarder
+from history.server_process import ServerProcess
 from tuplespace import Limits, RemoteSpace, TupleSpace, connect, handshake
 from tuplespace.security import make_key
 from tuplespace.server import SpaceDaemon
+from tuplespace.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,12 +55,18 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Server:
     """A space server in a thread of this process."""
 
-    def __init__(self, key_file: Path, port: int = 0, limits: Limits | None = None) -> None:
+    def __init__(
+        self, key_file: Path, port: int = 0, limits: Limits | None = None, open_store: Any = None
+    ) -> None:
         self.key_file = key_file
-        self.daemon = SpaceDaemon(make_key(key_file), port=port, limits=limits)
+        self.daemon = SpaceDaemon(make_key(key_file), "127.0.0.1", port, limits, open_store)
         self.uri, self.port = self.daemon.uri, self.daemon.port
         self._thread = threading.Thread(target=self.daemon.serve, name="space-server", daemon=True)
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         self.daemon.stop()
@@ -75,16 +83,25 @@ def space_server(key_file: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(key_file: Path) -> Iterator[Callable[..., Server]]:
-    """Start a server, on a port or with limits if need be; all are stopped afterwards."""
+    """Start a server, on a port, with limits or a store if need be; all are stopped afterwards."""
     servers = []
 
-    def start(port: int = 0, limits: Limits | None = None) -> Server:
-        servers.append(Server(key_file, port, limits))
+    def start(port: int = 0, limits: Limits | None = None, open_store: Any = None) -> Server:
+        servers.append(Server(key_file, port, limits, open_store))
         return servers[-1]
 
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def server_process(key_file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A space in a file, served by a process of its own, which can be killed and started again."""
+    process = ServerProcess(tmp_path / "space.sqlite", key_file)
+    process.start()
+    yield process
+    process.kill()
 
 
 @pytest.fixture
@@ -120,11 +137,21 @@ def far(forwarder: Forwarder) -> Iterator[RemoteSpace]:
         yield space
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture
+def stored(
+    start_server: Callable[..., Server], key_file: Path, tmp_path: Path
+) -> Iterator[RemoteSpace]:
+    """A remote space that is kept in a file."""
+    server = start_server(open_store=lambda: SqliteStore(tmp_path / "space.sqlite"))
+    with connect(server.uri, key_file=key_file, retry_for=5) as space:
+        yield space
+
+
+@pytest.fixture(params=["local", "remote", "stored"])
 def space(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A space: every test of the contract runs on both kinds."""
-    if request.param == "remote":
-        yield request.getfixturevalue("remote")
+    """A space: every test of the contract runs on each kind."""
+    if request.param != "local":
+        yield request.getfixturevalue(request.param)
         return
     with TupleSpace() as local:
         yield local

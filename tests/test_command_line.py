@@ -223,7 +223,7 @@ def test_no_key_is_one_line_that_names_file_and_option(run: Callable[..., Any]) 
         (["job", "word_count"], "--input"),
         (["job", "word_count", "--input", "/nowhere/*.txt", "--local"], "/nowhere/*.txt"),
         (["job", "grep", "--input", "README.md", "--local"], "pattern"),
-        (["tuplespace", "--store", "space.db"], "not there yet"),
+        (["tuplespace", "--store", "README.md", "--port", "0"], "README.md"),
         (["resume", "abc"], "yet"),
         (["cancel", "abc"], "yet"),
         (["worker", "--space", "no/such:thing"], "no/such:thing"),
@@ -233,6 +233,22 @@ def test_what_a_user_gets_wrong_is_one_line(
     run: Callable[..., Any], words: list[str], part: str
 ) -> None:
     assert part in one_line(run(*words))
+
+
+def test_a_space_is_kept_in_the_users_data_folder_unless_told_otherwise(
+    terminal: Callable[..., Terminal], run: Callable[..., Any], free_port: int,
+    environment: dict[str, str],
+) -> None:  # fmt: skip
+    folder = Path(environment["XDG_DATA_HOME"]) / "tuplemill"
+    file = folder / f"tuplespace-{free_port}.sqlite"
+    first = terminal("tuplespace", "--port", str(free_port))
+    assert str(file) in first.wait_for("tuple space PYRO:")
+    assert first.end() == 0
+    assert file.exists()
+
+    second = terminal("tuplespace", "--port", str(free_port), "--store", "memory")
+    assert ", in memory, " in second.wait_for("tuple space PYRO:")
+    assert second.end() == 0
 
 
 def test_a_taken_port_is_one_line(run: Callable[..., Any]) -> None:

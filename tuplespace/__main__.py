@@ -17,7 +17,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tuplespace", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0: the system chooses")
-    parser.add_argument("--store", default=MEMORY)
+    parser.add_argument(
+        "--store", default=MEMORY, metavar="FILE", help="keeps the space; default: memory"
+    )
     parser.add_argument("--key-file")
     parser.add_argument(
         "--name",

@@ -11,10 +11,12 @@ from typing import Any, Final, Protocol
 
 from tuplespace import errors
 from tuplespace.deadlines import Deadlines
-from tuplespace.sessions import FORGET_AFTER, GRACE, Lane, Session
+from tuplespace.sessions import ABSENCE, FORGET_AFTER, GRACE, Lane, Session
+from tuplespace.store.interface import FORGET, REPLY, Change
+from tuplespace.wire import pack_reply
 
-#: (lane, operation number, True, value) or (lane, operation number, False, error)
-Effect = tuple[Lane, int, bool, Any]
+#: (lane, operation number, True, value), (..., False, error) or (..., None, either of them packed)
+Effect = tuple[Lane, int, bool | None, Any]
 #: What a verb returns when its answer comes later.
 PARKED: Final = object()
 
@@ -34,15 +36,18 @@ class CallDesk:
 
     Args:
         first_number: Of ids, tokens and whatever else is numbered.
+        journal: Gets what must outlive the process, in order; None: nothing does.
 
     Attributes:
         effects: Replies to deliver, in order; the host empties it after every call.
+        journal: The host replaces it by an empty one when it has appended it to its store.
         now: The time of the latest call, by the host's clock. deadlines: What falls due; a due
             (kind, key) calls the handler of its kind with its key.
     """
 
-    def __init__(self, first_number: int) -> None:
+    def __init__(self, first_number: int, journal: list[Change] | None = None) -> None:
         self.effects: list[Effect] = []
+        self.journal = journal
         self.now = 0.0
         self.deadlines = Deadlines()
         self._numbers = itertools.count(first_number)
@@ -60,6 +65,10 @@ class CallDesk:
 
     def _reply_gone(self, lane: Lane) -> None:
         """Note that a lane's kept reply is not kept any more."""
+        raise NotImplementedError
+
+    def _reply_restored(self, lane: Lane, size: int) -> None:
+        """Note that a lane has a kept reply of so many bytes from before a restart."""
         raise NotImplementedError
 
     # -- time
@@ -116,6 +125,7 @@ class CallDesk:
             self._reply_gone(lane)
         session.lanes.clear()
         self._session_over(session)
+        self._forget_replies(session)
 
     def _stay(self, session: Session) -> None:
         self.deadlines.discard(("grace", session.id))
@@ -125,8 +135,31 @@ class CallDesk:
         self._session_over(self._sessions[session_id])
 
     def _end_session(self, session_id: str) -> None:
-        for lane in self._sessions.pop(session_id).lanes.values():
+        session = self._sessions.pop(session_id)
+        for lane in session.lanes.values():
             self._reply_gone(lane)
+        self._forget_replies(session)
+
+    def _forget_replies(self, session: Session) -> None:
+        if self.journal is not None and session.is_stored:
+            self.journal.append((FORGET, session.id))
+
+    def _absent(self, session_id: str) -> Session:
+        """Return the session of that id from before a restart; it may come back."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(session_id)
+            self.deadlines.set(("grace", session_id), self.now + ABSENCE)
+            self.deadlines.set(("session", session_id), self.now + FORGET_AFTER)
+        return session
+
+    def _restore_replies(self, replies: Iterable[tuple[str, int, int, bytes]]) -> None:
+        for session_id, lane_id, number, reply in replies:
+            session = self._absent(session_id)
+            session.is_stored = True
+            lane = session.lane(lane_id)
+            lane.number, lane.reply = number, (None, reply)
+            self._reply_restored(lane, len(reply))
 
     # -- calls
 
@@ -148,16 +181,17 @@ class CallDesk:
         lane.number, lane.reply = number, None
         if lane.weight:
             self._reply_gone(lane)
+        before = self.changes
         try:
             value = self._verbs[verb](lane, *args)
         except errors.TupleSpaceError as error:
-            self.answer(lane, False, error)
+            self.answer(lane, False, error, before)
         except Exception as error:  # noqa: BLE001  # nonsense arguments may provoke any
             problem = errors.InvalidArgumentError(f"{verb}: {type(error).__name__}: {error}")
-            self.answer(lane, False, problem)
+            self.answer(lane, False, problem, before)
         else:
             if value is not PARKED:
-                self.answer(lane, True, value)
+                self.answer(lane, True, value, before)
 
     def abandon(self, lane: Lane, now: float) -> None:
         """Drop what the lane waits for: its caller was interrupted and will not ask again."""
@@ -179,8 +213,27 @@ class CallDesk:
         """Return the next number: none is given twice."""
         return next(self._numbers)
 
-    def answer(self, lane: Lane, ok: bool, value: Any) -> None:
-        """Reply to a lane's call, and keep the reply."""
+    @property
+    def changes(self) -> int:
+        """How many changes the journal holds now."""
+        return 0 if self.journal is None else len(self.journal)
+
+    def answer(self, lane: Lane, ok: bool | None, value: Any, before: int | None = None) -> None:
+        """Reply to a lane's call, and keep the reply.
+
+        Args:
+            lane: Whose. ok: Whether `value` is a value, not an error. before: What `changes` was when
+                the call began. If there are more by now the reply must outlive the process as they do:
+                whoever repeats the call must not have it applied again. A call that has changed
+                nothing is simply made again; None: this is one.
+        """
+        journal = self.journal
+        if journal is not None and before is not None and len(journal) > before:
+            session = lane.session
+            if session.returns:
+                ok, value = None, pack_reply(lane.number, bool(ok), value)
+                journal.append((REPLY, session.id, lane.id, lane.number, value))
+                session.is_stored = True
         lane.reply = (ok, value)
         self.effects.append((lane, lane.number, ok, value))
 

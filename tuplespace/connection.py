@@ -49,7 +49,8 @@ class Connection(socketutil.SocketConnection):  # type: ignore[misc]
     Attributes:
         authenticated: Whether it has proved the key. peer: Its address, for logs.
         guest: What the daemon knows of it; None at first. outbox: What it has not read yet;
-            until it has, nothing more is read from it.
+            until it has, nothing more is read from it. diverted: While it is a list, this gets what
+            is sent.
     """
 
     def __init__(self, sock: socket.socket, transport: Loop) -> None:
@@ -59,6 +60,7 @@ class Connection(socketutil.SocketConnection):  # type: ignore[misc]
         self.peer = str(sock.getpeername())
         self.closed = False
         self.muted = False
+        self.diverted: list[bytes] | None = None
         self.received = bytearray()
         self.outbox: deque[memoryview] = deque()
         self.deadline = time.monotonic() + HANDSHAKE_SECONDS
@@ -84,6 +86,9 @@ class Connection(socketutil.SocketConnection):  # type: ignore[misc]
     def send(self, data: bytes) -> None:
         """Send what the socket takes now and queue the rest."""
         if self.muted or self.closed:
+            return
+        if self.diverted is not None:
+            self.diverted.append(data)
             return
         if not self.outbox:
             try:

@@ -16,8 +16,9 @@ A host (`space.TupleSpace`, `server.SpaceDaemon`) owns one core from one thread 
      session gone   claimed ------------ confirm -------------------> gone ("take")
                             '----------- Handle.cancel -------------> gone ("delete")
 
-What if the space dies right here? Without a store every state is lost and the clients are told
-(`SpaceLostError`). What if a client dies? See `sessions`.
+What if the space dies right here? With a store it comes back as its last durable change left it, and
+no answer has gone out that saw more (see `gate`). Without one every state is lost and the clients
+are told (`SpaceLostError`). What if a client dies? See `sessions`.
 """
 
 from __future__ import annotations
@@ -29,52 +30,40 @@ from functools import partial
 from typing import Any
 
 from tuplespace import errors
-from tuplespace.calls import PARKED, CallDesk, failures_of
-from tuplespace.entry import (
-    LEASE_WEIGHT,
-    WEIGHT_UNIT,
-    Claim,
-    Entry,
-    check_limit,
-    check_seconds,
-    check_timeout,
-    weight_of,
-)
-from tuplespace.events import Subscriptions
-from tuplespace.index import EntryIndex
-from tuplespace.limits import Account, Limits, as_many_as_fit, check_waiters
+from tuplespace.calls import PARKED, failures_of
+from tuplespace.entry import WEIGHT_UNIT, Entry, check_limit, check_seconds, check_timeout
+from tuplespace.holdings import Holdings
+from tuplespace.limits import Limits, as_many_as_fit, check_waiters
 from tuplespace.sessions import Lane, Session
+from tuplespace.store.interface import EXPIRES, Change, Contents
 from tuplespace.template import Template
 from tuplespace.values import Tuple
 from tuplespace.waiting import Waiter, WaiterIndex, no_match
 
 
-class SpaceCore(CallDesk):
-    """Entries, waiters and claims of one space; calls, events and sessions stand beside it.
+class SpaceCore(Holdings):
+    """The verbs of one space; calls, holdings, events and sessions stand beside it.
 
     Args:
         alive: Says of a lane's link whether its caller is still there, as far as the host can
             tell; asked before a tuple is handed to one who waited.
         first_number: Of ids and tokens. A space that restarts empty must not give again what its
             clients still hold from before.
-        limits: What it takes before it refuses.
+        limits: What it takes before it refuses. journal: What it decides is noted there, for a
+            store; None: nothing outlives it.
     """
 
     def __init__(
         self, alive: Callable[[Any], bool] = lambda link: True, first_number: int = 1,
-        limits: Limits = Limits(),
+        limits: Limits = Limits(), journal: list[Change] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(first_number)
+        super().__init__(first_number, limits, journal)
         self._alive = alive
-        self._limits = limits
-        self._account = Account(limits)
-        self._index = EntryIndex()
-        self._entries = self._index.entries
+        #: Figures of the host's store, for `status`.
+        self.about_store: Callable[[], dict[str, Any]] = lambda: {"store": "memory"}
         self._readers = WaiterIndex()
         self._takers = WaiterIndex()
         self._waiters: dict[int, Waiter] = {}
-        self._claims: dict[int, Entry] = {}
-        self._events = Subscriptions(self, limits)
         for name in (
             "write", "take_many", "read_all", "claim", "claim_many", "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
             "renew_entries", "status",
@@ -113,28 +102,11 @@ class SpaceCore(CallDesk):
         waiters = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
         return any(w.lane.link is not None and self._alive(w.lane.link) for w in waiters)
 
-    def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:
-        """Make entries that are not in the space yet: all that can be wrong with them shows here."""
-        now, numbers, expires = self.now, self._numbers, self.now + lease
-        extra = 0 if expires == math.inf else LEASE_WEIGHT
-        return [
-            Entry(next(numbers), value, now, expires, weight_of(value) + extra) for value in values
-        ]
-
     def _store(self, entries: list[Entry]) -> int:
         """Store all, then serve whoever waits; return the first id, the others follow it."""
         self._put(entries)
         self._serve_new(entries)
         return entries[0].id if entries else 0
-
-    def _put(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            self._index.add(entry)
-            self._account.add(entry)
-            if entry.expires != math.inf:
-                self.deadlines.set(("entry", entry.id), entry.expires)
-            if self._events.listening:
-                self._events.emit("write", entry)
 
     def _serve_new(self, entries: list[Entry]) -> None:
         if self._readers or self._takers:
@@ -220,10 +192,11 @@ class SpaceCore(CallDesk):
 
     def serve(self, waiter: Waiter) -> None:
         """Answer a parked search and let it go, if the space can answer it now."""
+        before = self.changes
         found, value = self._try(waiter)
         if found:
             self.unpark(waiter.lane)
-            self.answer(waiter.lane, True, value)
+            self.answer(waiter.lane, True, value, before)
 
     def resume(self, waiter: Waiter) -> None:
         """Answer a parked search whose caller has asked again, if that can be done now."""
@@ -262,19 +235,6 @@ class SpaceCore(CallDesk):
 
     # -- entries by id
 
-    def _remove(self, entry: Entry, event: str) -> None:
-        """Take an entry, ready or claimed, out of the space for good."""
-        del self._entries[entry.id]
-        self._account.remove(entry)
-        if entry.claim is None:
-            self._index.hide(entry)
-        else:
-            self._end_claim_record(entry)
-        if entry.expires != math.inf:
-            self.deadlines.discard(("entry", entry.id))
-        if self._events.listening:
-            self._events.emit(event, entry)
-
     def _cancel_entry(self, lane: Lane, id: int) -> bool:
         entry = self._entries.get(id)
         if entry is not None:
@@ -286,6 +246,8 @@ class SpaceCore(CallDesk):
         entry = self._entries.get(id)
         if entry is None:
             raise errors.LeaseExpiredError("the tuple is gone: taken, cancelled or expired")
+        if self.journal is not None:
+            self.journal.append((EXPIRES, id, expires))
         entry.expires = expires
         if entry.claim is None:
             self.deadlines.set(("entry", id), expires)
@@ -298,43 +260,10 @@ class SpaceCore(CallDesk):
 
     # -- claims
 
-    def _hold(self, entry: Entry, waiter: Waiter) -> int:
-        """Claim an entry for a waiter; return the token."""
-        session = waiter.lane.session
-        claim = entry.claim = Claim(self.number(), session, waiter.lease)
-        self._index.hide(entry)
-        if entry.expires != math.inf:
-            self.deadlines.discard(("entry", entry.id))
-        self._claims[claim.token] = entry
-        session.claims.add(claim.token)
-        self.deadlines.set(("claim", claim.token), self.now + claim.lease)
-        return claim.token
-
-    def _held(self, lane: Lane, token: int) -> Entry:
-        entry = self._claims.get(token)
-        if entry is None or entry.claim.session is not lane.session:  # type: ignore[union-attr]
-            raise errors.ClaimLostError(
-                "the claim has ended: it was confirmed or released, its lease ran out, its tuple "
-                "was cancelled, or its session was gone; the tuple may be another's now"
-            )
-        return entry
-
-    def _end_claim_record(self, entry: Entry) -> Entry:
-        claim, entry.claim = entry.claim, None
-        assert claim is not None
-        del self._claims[claim.token]
-        claim.session.claims.discard(claim.token)
-        self.deadlines.discard(("claim", claim.token))
-        return entry
-
     def _give_back(self, entries: list[Entry]) -> None:
         """Return entries to their places in line, or let their own leases end them now."""
         for entry in entries:
-            self._index.show(entry)
-            if entry.expires <= self.now:
-                self._remove(entry, "delete")
-            else:
-                self.deadlines.set(("entry", entry.id), entry.expires)
+            self._put_back(entry)
         self._offer(entries)  # all are in line: who waits for many gets many
 
     def _end_claim(self, token: int) -> None:
@@ -377,6 +306,24 @@ class SpaceCore(CallDesk):
         self._give_back(back)
         return failures
 
+    # -- after a restart
+
+    def restore(self, contents: Contents) -> None:
+        """Become the space that a store kept; called once, before all else.
+
+        All its clients are away: who comes back within `sessions.ABSENCE` finds all that was its own,
+        and every lane its reply. A subscription has lost what happened meanwhile, and says so.
+        """
+        self.now = contents.now
+        self._restore_entries(contents.entries)
+        self._restore_replies(contents.replies)
+        for number, session, kind, template, expires in contents.subscriptions:
+            owner, lost = self._absent(session), self.number()
+            self._events.restore(number, owner, kind, template, expires, lost)
+
+    def _reply_restored(self, lane: Lane, size: int) -> None:
+        self._account.keep(lane, size // WEIGHT_UNIT)
+
     # -- looking in
 
     def _status(self, lane: Lane) -> dict[str, Any]:
@@ -397,4 +344,5 @@ class SpaceCore(CallDesk):
             "oldest_ready_seconds": 0.0 if oldest is None else now - oldest.written,
             "operations": self._operations,
             "limits": asdict(self._limits),
+            **self.about_store(),
         }

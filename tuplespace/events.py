@@ -8,6 +8,8 @@ it gets ``("close", None)``. Source: Rinda's ``notify``, whose queue is unbounde
 
     heard --write, take, delete--> pending --next_events--> fetched --next_events--> forgotten
     lease ends --> closed: "close" is pending --fetched--> gone        cancelled --> gone
+
+What if the space dies right here? With a store the subscription goes on after an overflow.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from typing import Any
 from tuplespace.calls import PARKED, CallDesk
 from tuplespace.entry import WEIGHT_UNIT, Entry, check_seconds, check_timeout
 from tuplespace.errors import InvalidArgumentError
-from tuplespace.limits import Limits, check_waiters
+from tuplespace.limits import Account, Limits, check_waiters
 from tuplespace.sessions import Lane, Session
+from tuplespace.store.interface import LISTEN, UNLISTEN
 from tuplespace.template import Template
 from tuplespace.values import Tuple, brief
 from tuplespace.waiting import WaiterIndex
+from tuplespace.wire import pack_template, unpack_template
 
 #: Events kept for a subscriber before it overflows, and what their tuples may weigh.
 BACKLOG = 10_000
@@ -98,14 +102,14 @@ class Subscriptions:
     """All subscriptions of a space.
 
     Args:
-        desk: Answers the fetches. limits: How many there may be.
+        desk: Answers the fetches. limits: How many there may be. account: Says if none may be.
 
     Attributes:
         weight: Of all events that wait to be fetched.
     """
 
-    def __init__(self, desk: CallDesk, limits: Limits) -> None:
-        self.desk, self._limits, self.weight = desk, limits, 0
+    def __init__(self, desk: CallDesk, limits: Limits, account: Account) -> None:
+        self.desk, self._limits, self._account, self.weight = desk, limits, account, 0
         self._open = WaiterIndex()
         self._all: dict[int, Subscription] = {}
 
@@ -123,12 +127,34 @@ class Subscriptions:
         """Begin a subscription; return its number."""
         expires = self.desk.now + check_seconds("lease", lease)
         check_waiters(len(self._all), self._limits)
-        subscription = Subscription(self, self.desk.number(), lane.session, kind, template)
+        self._account.check_shortage()
+        number, session, journal = self.desk.number(), lane.session, self.desk.journal
+        self._add(Subscription(self, number, session, kind, template), expires)
+        if journal is not None:
+            packed = pack_template(template.source)
+            journal.append((LISTEN, number, session.id, kind, packed, expires))
+        return number
+
+    def _add(self, subscription: Subscription, expires: float) -> None:
         self._all[subscription.number] = subscription
         self._open.add(subscription)
-        lane.session.subscriptions.add(subscription.number)
+        subscription.session.subscriptions.add(subscription.number)
         self.desk.deadlines.set(("subscription", subscription.number), expires)
-        return subscription.number
+
+    def restore(
+        self, number: int, session: Session, kind: str | None, template: bytes, expires: float,
+        lost: int,
+    ) -> None:  # fmt: skip
+        """Go on with a subscription from before a restart.
+
+        Args:
+            number, session, kind, template, expires: As it was. lost: The number of the overflow
+                that tells of what was lost: larger than any event's before.
+        """
+        subscription = Subscription(self, number, session, kind, unpack_template(template))
+        subscription.sequence = lost - 1
+        subscription.push("overflow", None)
+        self._add(subscription, expires)
 
     def next_events(self, lane: Lane, number: int, seen: int, timeout: float | None = None) -> Any:
         """Return the events after `seen`, or wait for one; none: none in time."""
@@ -204,3 +230,5 @@ class Subscriptions:
         subscription.session.subscriptions.discard(subscription.number)
         subscription.forget_pending()
         del self._all[subscription.number]
+        if self.desk.journal is not None:
+            self.desk.journal.append((UNLISTEN, subscription.number))

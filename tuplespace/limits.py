@@ -25,6 +25,8 @@ CALL_BYTES: Final = 256 << 20
 TEMPLATE_BYTES: Final = 256 << 10
 #: Seconds after which to try again when a space is full; takes may have made room by then.
 RETRY_AFTER: Final = 0.5
+#: The same, where somebody has to make room on a disk.
+_SHORTAGE_RETRY: Final = 5.0
 #: How far beyond a limit confirms may go.
 _CONFIRMS: Final = 4 / 3
 _SIZE: Final = re.compile(r"(\d+)([KMGT]?)i?B?", re.IGNORECASE)
@@ -89,13 +91,15 @@ class Account:
 
     Attributes:
         tuples: Stored. weight: Of them. kept: Of the large replies that may be asked for again.
+        shortage: Why nothing may be added now, as when the disk is nearly full; "": it may.
     """
 
-    __slots__ = ("_limits", "kept", "tuples", "weight")
+    __slots__ = ("_limits", "kept", "shortage", "tuples", "weight")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.tuples = self.weight = self.kept = 0
+        self.shortage = ""
 
     @property
     def bytes(self) -> int:
@@ -112,6 +116,8 @@ class Account:
             SpaceFullError: There is no room; nothing has changed.
         """
         limits = self._limits
+        if self.shortage and entries and leaving is None:
+            self.check_shortage()
         if limits.tuples is not None:
             count = self.tuples + len(entries) - (leaving is not None)
             self._check("tuples", limits.tuples, count, self.tuples, leaving)
@@ -120,6 +126,18 @@ class Account:
             weight = sum(map(_weight_of, entries)) - (0 if leaving is None else leaving.weight)
             size = before + weight * WEIGHT_UNIT
             self._check("bytes", limits.bytes, size, before, leaving)
+
+    def check_shortage(self) -> None:
+        """Let something be added that takes the place of nothing.
+
+        Raises:
+            SpaceFullError: There is no room for it outside this process.
+        """
+        if self.shortage:
+            raise SpaceFullError(
+                f"the space is full: {self.shortage}; takes and confirms go on, and make room",
+                0, 0, _SHORTAGE_RETRY,
+            )  # fmt: skip
 
     @staticmethod
     def _check(what: str, limit: int, size: int, now: int, leaving: Entry | None) -> None:

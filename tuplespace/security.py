@@ -119,8 +119,13 @@ def key_path(key_file: str | os.PathLike[str] | None = None) -> Path:
         key_file = os.environ.get(KEY_FILE_VARIABLE) or None
     if key_file is not None:
         return Path(key_file).expanduser()
+    return data_folder() / "cluster.key"
+
+
+def data_folder() -> Path:
+    """Return the user's folder for what is to stay: the key, and what spaces keep."""
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser() / "tuplemill" / "cluster.key"
+    return Path(data).expanduser() / "tuplemill"
 
 
 def load_key(key_file: str | os.PathLike[str] | None = None) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -9,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tuplespace.discovery import DEFAULT_NAME, RING_PORT, check_name
@@ -17,11 +18,14 @@ from tuplespace.errors import InvalidArgumentError, TupleSpaceError
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME
 from tuplespace.networks import address_for_others, is_loopback
 from tuplespace.resources import server_limits
-from tuplespace.security import load_key, make_key
+from tuplespace.security import data_folder, load_key, make_key
 from tuplespace.server import SpaceDaemon
+from tuplespace.store.interface import Store
 
 MEMORY: Final = "memory"
 _NEVER: Final = 1 << 30
+#: Seconds after which one thread lets another run: the loop must not keep its store waiting.
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class AddressInUseError(TupleSpaceError):
@@ -37,7 +41,8 @@ def serve(
     """Serve a tuple space in the main thread until SIGTERM or SIGINT.
 
     Args:
-        host: Address to bind. port: 0 lets the system choose. store: "memory".
+        host: Address to bind. port: 0 lets the system choose. store: "memory", or the file that
+            keeps the space.
         key_file: See `security.key_path`. announce: Told, line by line, what a person must know.
         ready: Told the URI once clients can connect. own_key: Make the key if there is none.
         name: What `discovery.find` finds it by; None: it is not to be found. ring_port: For that.
@@ -45,27 +50,24 @@ def serve(
 
     Raises:
         AddressInUseError: The port is taken. AuthenticationError: No usable key.
-        InvalidArgumentError: The store is not there yet, or the address, the name or a limit is
-            none.
+        StoreError: The file cannot be used, or not any more: it is as it was when that was found.
+        InvalidArgumentError: The address, the name or a limit is none.
     """
-    if store != MEMORY:
-        raise InvalidArgumentError(
-            f"--store {store}: the durable store is not there yet; use --store memory"
-        )
     if name is not None:
         check_name(name)
     allowed = server_limits().changed(limits)
     key = make_key(key_file) if own_key else load_key(key_file)
+    # Entries make no cycles. A full collection would walk a million of them again and again.
+    gc.set_threshold(10_000, _NEVER, _NEVER)
     try:
-        daemon = SpaceDaemon(key, host, port, allowed)
+        daemon = SpaceDaemon(key, host, port, allowed, _opener(store))
     except (OSError, OverflowError) as error:
         raise _bind_error(host, port, error) from None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
-    # Entries make no cycles. A full collection would walk a million of them again and again.
-    gc.set_threshold(10_000, _NEVER, _NEVER)
     called = f" {name!r}" if name not in (None, DEFAULT_NAME) else ""
-    announce(f"tuple space{called} {daemon.uri}, in memory, cluster key {key.path}")
+    kept = "in memory" if daemon.store is None else f"in {daemon.store.name}"
+    announce(f"tuple space{called} {daemon.uri}, {kept}, cluster key {key.path}")
     found = _answer_ring(daemon, name, ring_port, announce)
     if not is_loopback(host):
         by_ring = (
@@ -79,8 +81,38 @@ def serve(
             f"of the key file: {by_ring if found else ''}{elsewhere}"
         )
     ready(daemon.uri)
-    daemon.serve()
+    with contextlib.nullcontext() if daemon.store is None else _short_turns():
+        daemon.serve()
+    if daemon.store is not None and daemon.store.failure is not None:
+        raise daemon.store.failure
     announce("tuple space stopped")
+
+
+def default_store(port: int) -> str:
+    """Return where a space on this port is kept if nobody says where.
+
+    A port that the system chooses is another one each time: nobody would find such a space again, and
+    it stays in memory.
+    """
+    return str(data_folder() / f"tuplespace-{port}.sqlite") if port else MEMORY
+
+
+def _opener(store: str) -> Callable[[], Store] | None:
+    if store == MEMORY:
+        return None
+    from tuplespace.store.sqlite import SqliteStore  # sqlite3 is slow to import
+
+    return lambda: SqliteStore(store)
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _name_for_others(host: str) -> str:

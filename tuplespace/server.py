@@ -4,15 +4,19 @@ Two ways in. Our client's calls are Pyro messages too, to the method ``call`` wi
 bytes of `wire`; they are recognized by their first bytes and go to the core without Pyro's
 dispatch. A stock proxy's calls go through Pyro to the exposed methods of `stock.StockSpace`. A call the
 core parks is answered when the core says so; meanwhile it is an object in the core, not a thread.
+
+With a store, what a turn of the loop decided is appended at its end, in one piece for all clients
+that were heard in it, and `gate` lets their answers out when that is durable.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from Pyro5 import protocol, serializers
@@ -24,20 +28,26 @@ from tuplespace.core import SpaceCore
 from tuplespace.daemon import GuardedDaemon
 from tuplespace.discovery import RING_PORT, Responder
 from tuplespace.frames import DEFAULT_PORT, OBJECT_NAME, request_in, result_message
+from tuplespace.gate import Gate
 from tuplespace.limits import TEMPLATE_BYTES, Limits
 from tuplespace.networks import host_of, is_loopback
 from tuplespace.resources import default_limits
 from tuplespace.security import Key
 from tuplespace.sessions import Lane
 from tuplespace.stock import StockSpace, builtin_error, for_stock
+from tuplespace.store.interface import Store
 from tuplespace.template import Template
 from tuplespace.verbs import TEMPLATE_FIRST
-from tuplespace.wire import check_sizes, pack, pack_template, unpack, unpack_template
+from tuplespace.wire import check_sizes, pack_reply, pack_template, unpack, unpack_template
 
 logger = logging.getLogger(__name__)
 
 #: Templates up to this size are compiled once.
 _CACHED_BYTES: Final = 1024
+#: Ids and tokens of each run of a stored space are in a range of their own.
+_RUN_BITS: Final = 40
+#: Seconds after which a store is told the time, so that a crash gives no lease much of it back.
+_CLOCK_SECONDS: Final = 10.0
 
 
 class _Parked(BaseException):
@@ -61,27 +71,73 @@ class SpaceDaemon(GuardedDaemon):
         key: The cluster key.
         host: Address to bind. port: 0 lets the system choose.
         limits: What it takes before it refuses; None: see `resources.default_limits`.
+        open_store: Opens what keeps the space; called once the address is ours. None: nothing does.
 
     Attributes:
         space_id: Changes whenever the space starts empty, so that clients notice.
+        store: What keeps the space, if anything does. When it fails the daemon stops.
 
     Raises:
-        OSError: The address cannot be bound.
+        OSError: The address cannot be bound. StoreError: The store cannot be used.
     """
 
     def __init__(
         self, key: Key, host: str = "127.0.0.1", port: int = DEFAULT_PORT,
-        limits: Limits | None = None,
+        limits: Limits | None = None, open_store: Callable[[], Store] | None = None,
     ) -> None:  # fmt: skip
         limits = limits or default_limits()
         super().__init__(key, host, port, limits)
-        self.core = SpaceCore(Connection.is_alive, 1 + secrets.randbits(48), limits)
         self._limits = limits
-        self.space_id = secrets.token_hex(8)
+        self.store: Store | None = None
+        self._gate: Gate | None = None
+        # What the space's clock is ahead of ours.
+        self._ahead = self._told = 0.0
+        try:
+            store = None if open_store is None else open_store()
+            if store is not None and store.keeps:
+                self._restore(store)
+            else:
+                self.core = SpaceCore(Connection.is_alive, 1 + secrets.randbits(48), limits)
+                self.space_id = secrets.token_hex(8)
+        except BaseException:
+            super().close()
+            raise
         self.register(StockSpace(self.serve_stock), OBJECT_NAME)
         self._templates = functools.lru_cache(maxsize=4096)(unpack_template)
         self._responder: Responder | None = None
         self._is_open = not is_loopback(self.sock.getsockname()[0])
+
+    def _restore(self, store: Store) -> None:
+        """Become the space that this store keeps."""
+        self.store = store
+        try:
+            contents = store.load()
+            first = (contents.generation << _RUN_BITS) + 1
+            self.core = SpaceCore(Connection.is_alive, first, self._limits, journal=[])
+            self.core.restore(contents)
+        except BaseException:
+            store.close()
+            raise
+        self.core.about_store = self._about_store
+        self.space_id = contents.space_id
+        self._told = contents.now
+        self._ahead = contents.now - time.monotonic()
+        self._gate = Gate(store)
+        store.start(self.transportServer.wake)
+
+    def _about_store(self) -> dict[str, Any]:
+        assert self.store is not None
+        assert self._gate is not None
+        return {
+            "store": self.store.name,
+            "appends": self.store.position,
+            "appends_waiting": self.store.position - self.store.durable,
+            "answers_waiting": len(self._gate),
+        }
+
+    def _time(self) -> float:
+        """Return the time by the space's clock: with a store, it stands still while we are away."""
+        return time.monotonic() + self._ahead
 
     @property
     def uri(self) -> str:
@@ -102,7 +158,12 @@ class SpaceDaemon(GuardedDaemon):
         self._responder = responder
 
     def close(self) -> None:
-        """Close every socket; `serve` does at its end."""
+        """Keep what was decided, answer what was asked, close every socket; `serve` does at its end."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            self._append(gate)
+            gate.store.close()
+            gate.open()
         super().close()
         if self._responder is not None:
             self._responder.close()
@@ -111,16 +172,38 @@ class SpaceDaemon(GuardedDaemon):
         """Pyro's hook: some seconds have passed."""
         if self._responder is not None:
             self._responder.rescan()
+        if self._gate is not None:
+            self.core.shortage = self._gate.store.shortage()
+            if self.core.next_deadline() < math.inf and self._time() >= self._told + _CLOCK_SECONDS:
+                self._gate.append([], self._time())
+                self._told = self._time()
 
     def next_deadline(self) -> float:
         """See `GuardedDaemon.next_deadline`."""
-        return self.core.next_deadline()
+        if self.core.journal:
+            return -math.inf  # clients went after the end of the last turn
+        return self.core.next_deadline() - self._ahead
 
     def advance(self, now: float) -> None:
-        """See `GuardedDaemon.advance`."""
-        self.core.advance(now)
-        if self.core.effects:
-            self._deliver()
+        """See `GuardedDaemon.advance`; the end of a turn."""
+        try:
+            self.core.advance(now + self._ahead)
+            if self.core.effects:
+                self._deliver()
+        finally:
+            if self._gate is not None:
+                self._append(self._gate)
+                self._gate.open()
+                if self._gate.store.failure is not None:
+                    self.stop()
+
+    def _append(self, gate: Gate) -> None:
+        changes = self.core.journal
+        if changes:
+            self.core.journal = []
+            self._told = self.core.now
+            gate.append(changes, self._told)
+            self.core.shortage = gate.store.shortage()
 
     def admit(self, connection: Connection, claims: dict[str, Any] | None) -> dict[str, Any]:
         """Give the connection its session and lane; see `GuardedDaemon.admit`."""
@@ -128,7 +211,8 @@ class SpaceDaemon(GuardedDaemon):
             session, lane_id = f"stock-{secrets.token_hex(16)}", 0
         else:
             session, lane_id = str(claims["session"]), int(claims["lane"])
-        lane = self.core.connect(session, time.monotonic()).lane(lane_id)
+        lane = self.core.connect(session, self._time()).lane(lane_id)
+        lane.session.returns = claims is not None
         lane.latest = connection
         if claims is None:
             lane.link = connection
@@ -141,7 +225,7 @@ class SpaceDaemon(GuardedDaemon):
     def clientDisconnect(self, conn: Connection) -> None:  # noqa: N802
         """Pyro's hook: a connection has gone."""
         if isinstance(conn.guest, _Guest):
-            lane, now = conn.guest.lane, time.monotonic()
+            lane, now = conn.guest.lane, self._time()
             self.core.detach(lane, conn)
             if lane.latest is conn:
                 lane.latest = None
@@ -182,7 +266,7 @@ class SpaceDaemon(GuardedDaemon):
                 if other is not lane and other.link is not None:
                     self.transportServer.doom(other.link)
             self.core.effects.append((lane, number, True, None))
-            self.core.goodbye(lane.session, time.monotonic())
+            self.core.goodbye(lane.session, self._time())
             return
         try:
             self._check_sizes(verb, args, len(request))
@@ -195,7 +279,7 @@ class SpaceDaemon(GuardedDaemon):
             problem = errors.InvalidArgumentError(f"{verb}: {error}")
             self.core.effects.append((lane, number, False, problem))
             return
-        self.core.call(lane, number, verb, args, time.monotonic())
+        self.core.call(lane, number, verb, args, time.monotonic() + self._ahead)
 
     def _check_sizes(self, verb: str, args: Sequence[Any], size: int) -> None:
         if size > self._limits.tuple_bytes:
@@ -221,21 +305,29 @@ class SpaceDaemon(GuardedDaemon):
                 continue  # the lane keeps the reply
             guest: _Guest = connection.guest
             if guest.is_stock:
-                self._deliver_stock(connection, guest, ok, value)
+                self._deliver_stock(connection, guest, bool(ok), value)
                 continue
-            outcome = (number, ok, value if ok else errors.to_wire(value))
-            try:
-                reply = pack(outcome)
-            except (errors.TupleSpaceError, OverflowError) as error:
-                reply = pack((number, False, errors.to_wire(_cannot_be_sent(error))))
-            connection.send(result_message(guest.sequence, reply))
+            reply = value if ok is None else pack_reply(number, ok, value)
+            self._send(connection, result_message(guest.sequence, reply))
+
+    def _send(self, connection: Connection, message: bytes) -> None:
+        if self._gate is None:
+            connection.send(message)
+        else:
+            self._gate.answer(connection, message, self.core.journal)
 
     def handleRequest(self, conn: Connection) -> None:  # noqa: N802
-        """Pyro's dispatch, for stock proxies."""
+        """Pyro's dispatch, for stock proxies; what it sends has to pass the gate, too."""
+        answers: list[bytes] | None = None if self._gate is None else []
+        conn.diverted = answers
         try:
             super().handleRequest(conn)
         except _Parked:
             pass
+        finally:
+            conn.diverted = None
+        for answer in answers or ():
+            self._send(conn, answer)
         self._deliver()
 
     def serve_stock(self, verb: str, args: Sequence[Any]) -> Any:
@@ -253,7 +345,7 @@ class SpaceDaemon(GuardedDaemon):
                 args = (self._template(pack_template(args[0])), *args[1:])
         except errors.TupleSpaceError as error:
             raise builtin_error(error) from None
-        self.core.call(lane, lane.number + 1, verb, args, time.monotonic())
+        self.core.call(lane, lane.number + 1, verb, args, self._time())
         mine = next((effect for effect in self.core.effects if effect[0] is lane), None)
         if mine is not None:
             self.core.effects.remove(mine)
@@ -261,7 +353,7 @@ class SpaceDaemon(GuardedDaemon):
                 return for_stock(mine[3])
             raise builtin_error(mine[3])
         if current_context.msg_flags & protocol.FLAGS_BATCH or connection.muted:
-            self.core.abandon(lane, time.monotonic())
+            self.core.abandon(lane, self._time())
             raise TimeoutError("no match now, and a batched or oneway call does not wait")
         guest.sequence, guest.serializer_id = current_context.seq, current_context.serializer_id
         raise _Parked
@@ -273,14 +365,12 @@ class SpaceDaemon(GuardedDaemon):
             content = serializer.dumps(for_stock(value) if ok else builtin_error(value))
         except Exception as error:  # noqa: BLE001  # a serializer raises anything
             flags = protocol.FLAGS_EXCEPTION
-            content = serializer.dumps(builtin_error(_cannot_be_sent(error)))
+            problem = errors.InvalidTupleError(f"the answer cannot be sent: {error}")
+            content = serializer.dumps(builtin_error(problem))
         current_context.correlation_id = None  # it belongs to another's call
-        connection.send(
+        self._send(
+            connection,
             protocol.SendingMessage(
                 protocol.MSG_RESULT, flags, guest.sequence, guest.serializer_id, content
-            ).data
+            ).data,
         )
-
-
-def _cannot_be_sent(error: Exception) -> errors.TupleSpaceError:
-    return errors.InvalidTupleError(f"the answer cannot be sent: {error}")

@@ -4,6 +4,7 @@
 
     session   connected --last connection gone--> gone --GRACE--> claims released
                   ^                                |   --FORGET_AFTER--> forgotten
+                  |         restored by a store: gone --ABSENCE--> claims released
                   '------- connects again ---------'   (a goodbye: all of it at once)
 
     lane      idle --call--> parked --served, timed out--> answered --next call--> ...
@@ -15,7 +16,9 @@ An operation id is (session, lane, number). What if ... right here?
 - the reply is lost on the way: the client repeats the number and gets the kept reply;
 - the client dies while parked: its connection goes, the waiter is skipped from then on
   (`Lane.link` is None) and dropped with its session, so it never swallows a tuple;
-- the client dies holding claims: they are released GRACE after its last connection went.
+- the client dies holding claims: they are released GRACE after its last connection went;
+- the space dies and has a store: each lane has its last reply that changed anything (what changed
+  nothing is simply done again), and each session ABSENCE to come back before its claims are released.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from typing import Any
 
 #: Seconds from a session's last connection until its claims are released.
 GRACE = 1.0
+#: Seconds from the space's restart until the claims of who has not come back are released.
+ABSENCE = 10.0
 #: Seconds from a session's last connection until its kept replies are dropped.
 FORGET_AFTER = 600.0
 
@@ -56,10 +61,13 @@ class Session:
 
     Attributes:
         connections: How many it has now. claims: The tokens it holds.
-        subscriptions: Their numbers.
+        subscriptions: Their numbers. returns: Whether it can come back and repeat a call.
+        is_stored: Whether a store keeps replies of it.
     """
 
-    __slots__ = ("claims", "connections", "id", "lanes", "subscriptions")
+    __slots__ = (
+        "claims", "connections", "id", "is_stored", "lanes", "returns", "subscriptions",
+    )  # fmt: skip
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -67,6 +75,7 @@ class Session:
         self.lanes: dict[int, Lane] = {}
         self.claims: set[int] = set()
         self.subscriptions: set[int] = set()
+        self.returns, self.is_stored = True, False
 
     def lane(self, id: int) -> Lane:
         """Return the lane of that id, a new one if it has none."""

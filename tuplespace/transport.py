@@ -66,6 +66,7 @@ class Transport:
         self.selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
+        self._waking = False
         self._wake_reader.setblocking(False)
         self.selector.register(sock, selectors.EVENT_READ, self._accept)
         self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
@@ -121,8 +122,10 @@ class Transport:
 
     def wake(self) -> None:
         """Make the loop look at its condition; safe in any thread and signal handler."""
-        with contextlib.suppress(OSError):
-            self._wake_writer.send(b"x")
+        if not self._waking:
+            self._waking = True
+            with contextlib.suppress(OSError):
+                self._wake_writer.send(b"x")
 
     shutdown = wake  # Pyro's name for it
 
@@ -159,6 +162,7 @@ class Transport:
     def _woken(self) -> None:
         with contextlib.suppress(OSError):
             self._wake_reader.recv(4096)
+        self._waking = False  # after this: who still saw True did so before we look
 
     def _accept(self) -> None:
         for _ in range(64):

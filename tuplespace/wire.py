@@ -20,6 +20,7 @@ from tuplespace.errors import (
     InvalidTupleError,
     TupleSpaceError,
     TupleTooLargeError,
+    to_wire,
 )
 from tuplespace.limits import CALL_BYTES
 from tuplespace.template import ANY, Between, Exactly, OneOf, Template
@@ -160,6 +161,19 @@ def _unpack_extension(code: int, content: bytes, depth: int) -> Any:
     if code == _ONE_OF:
         return OneOf(*fields)
     raise InvalidTupleError(f"unknown extension type {code}")
+
+
+def pack_reply(number: int, ok: bool, value: Any) -> bytes:
+    """Return the answer to one call as our client gets it, or that it cannot be sent.
+
+    Args:
+        number: The operation's. ok: Whether `value` is its value, not its error.
+    """
+    try:
+        return pack((number, ok, value if ok else to_wire(value)))
+    except (TupleSpaceError, OverflowError) as error:
+        problem = InvalidTupleError(f"the answer cannot be sent: {error}")
+        return pack((number, False, to_wire(problem)))
 
 
 def pack_template(template: Any) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 
+from tuplespace.errors import from_wire
 from tuplespace.sessions import GRACE
 from tuplespace.template import Template
 from tuplespace.values import shape_of
+from tuplespace.wire import unpack
 
 
 class Client:
@@ -43,6 +45,10 @@ class Client:
         self.core.effects.remove(mine[0])
         _, number, ok, value = mine[0]
         assert number == self.numbers[lane]
+        if ok is None:  # it outlives the space
+            number, ok, value = unpack(value)
+            assert number == self.numbers[lane]
+            value = value if ok else from_wire(*value)
         return ("ok" if ok else "error"), value
 
     def break_off(self, now=0.0, lane=1):

@@ -45,7 +45,7 @@ def test_a_port_that_is_taken_is_one_line_and_status_1(run_python):
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [(["--store", "some.db"], "--store"), (["--host", "192.0.2.77"], "--host"),
+    [(["--store", "/dev/null/space.db"], "/dev/null/space.db"), (["--host", "192.0.2.77"], "--host"),
      (["--key-file", "/dev/null/key"], "--key-file")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line_and_status_1(run_python, options, word):
@@ -96,3 +96,43 @@ def test_a_space_server_in_the_same_port_twice_in_a_row_can_start(run_python):
     second = run_python("-m", "tuplespace", "--port", uri.rpartition(":")[2])
     with connect(uri_of(second)) as space:
         assert space.count(("a",)) == 0
+
+
+def test_a_space_in_a_file_goes_on_after_a_kill_and_after_a_signal(server_process):
+    with connect(server_process.uri, retry_for=20) as space:
+        space.write_many([("a", number) for number in range(100)])
+        claim = space.claim(("a", None))
+        server_process.kill()
+        server_process.start()
+        assert space.count(("a", None)) == 99
+        claim.confirm([("b", 1)])
+        assert server_process.stop() == 0
+        server_process.start()
+        assert space.count(("a", None)) == 99
+        assert space.take(("b", None), timeout=0) == ("b", 1)
+        assert space.status()["store"] == str(server_process.store)
+
+
+def test_the_announcement_says_where_the_space_is_kept(run_python, tmp_path):
+    file = tmp_path / "new" / "space.sqlite"
+    process = run_python("-m", "tuplespace", "--port", "0", "--store", str(file))
+    assert f", in {file}, " in process.stdout.readline()
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_file_that_is_in_use_or_is_none_of_ours_is_one_line_and_left_as_it_is(
+    run_python, server_process, tmp_path
+):
+    text = tmp_path / "letter.txt"
+    text.write_text("Dear space,\n" * 2000)
+    for file, word in ((server_process.store, "in use"), (text, "letter.txt")):
+        before = file.read_bytes()
+        process = run_python("-m", "tuplespace", "--port", "0", "--store", str(file))
+        out, err = process.communicate(timeout=10)
+        assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+        assert str(file) in err
+        assert word in err
+        assert file.read_bytes() == before
+    with connect(server_process.uri) as space:
+        space.write(("a",))
