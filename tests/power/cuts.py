@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from power.calls import Call, read_calls, run_traced
 from power.disk import Disk, Style
-from power.ledger import Ledger, State, count_of, state_of
+from power.ledger import Ledger, State, clock, count_of, state_of
 from power.store_lives import FILE, open_store
 
 _LIVES = Path(__file__).parent / "store_lives.py"
@@ -27,11 +27,13 @@ class Promises:
 
     Attributes:
         states: What it may hold: after no append, after one, ... durable: That many appends at least.
+        now: The space's clock, at least.
         generation, space_id: The latest. failed: It has said that it keeps nothing any more.
     """
 
     states: list[State] = field(default_factory=lambda: [{}])
     durable: int = 0
+    now: float = 0.0
     generation: int = -1
     space_id: str = ""
     failed: bool = False
@@ -52,11 +54,15 @@ class Promises:
             for _ in range(appends[int(life)]):
                 ledger.next()
             self.states, self.generation, self.space_id = ledger.states, generation, space_id
+            self.now = float(rest[3])
             # What was loaded is shown to clients at once: a store must not forget it again.
             self.durable, self.failed = count, False
         elif kind == "durable":
             assert not self.failed, "something became durable after the failure"
             self.durable = int(rest[0])
+            self.now = clock(self.durable)
+        elif kind == "clock":
+            self.now = float(rest[0])
         else:
             assert kind == "failed", line
             self.failed = True
@@ -154,6 +160,8 @@ def inspect(files: Mapping[str, bytes], promises: Promises, scratch: Path) -> st
         return f"generation {contents.generation} has come again"
     if promises.space_id not in ("", contents.space_id):
         return "the space has become another"
+    if contents.now < promises.now:
+        return f"the clock went back from {promises.now} to {contents.now}"
     count = count_of(state)
     if count < promises.durable:
         return f"{promises.durable} appends were durable, {count} are there"

@@ -34,16 +34,17 @@ def count_of(state: State) -> int:
     return int(state[COUNTER][0]) if COUNTER in state else 0
 
 
+def clock(count: int) -> float:
+    """Return the space's clock at an append."""
+    return 1000.0 + count / 8
+
+
 class Ledger:
     """Goes on from a state: `next` makes an append's changes, `states[n]` is what n appends make."""
 
     def __init__(self, seed: str, life: int, states: list[State] | None = None) -> None:
         self._seed = f"{seed}/{life}"
         self.states: list[State] = [{}] if states is None else states
-
-    def clock(self, count: int) -> float:
-        """Return the space's clock at an append."""
-        return 1000.0 + count / 8
 
     def next(self) -> tuple[list[Change], float]:
         """Return the changes of the next append, and the space's clock."""
@@ -52,14 +53,14 @@ class Ledger:
         state = dict(self.states[-1])
         changes: list[Change] = []
         for number in range(chance.choice([1, 1, 2, 3, 8])):
-            change = _change(chance, state, count * 100 + number, self.clock(count))
+            change = _change(chance, state, count * 100 + number, clock(count))
             apply(state, change)
             changes.append(change)
         counter: Change = (REPLY, *COUNTER[1:], count, chance.randbytes(chance.randrange(40)))
         apply(state, counter)
         changes.append(counter)
         self.states.append(state)
-        return changes, self.clock(count)
+        return changes, clock(count)
 
 
 def _value(chance: random.Random, unique: int) -> Any:

@@ -3,8 +3,10 @@
 Run as ``python store_lives.py FILE MARKS SEED LIFE...``, a LIFE being ``20:close`` or ``20:kill``, so many appends
 and an end. What it has been promised it writes to the file MARKS at that very moment, a line each:
 
-- ``loaded LIFE COUNT GENERATION SPACE_ID``: `load` has returned, and the state was that after COUNT appends;
+- ``loaded LIFE COUNT GENERATION SPACE_ID TIME``: `load` has returned, and the state was that after COUNT
+  appends;
 - ``durable LIFE COUNT``: the store has said so;
+- ``clock LIFE TIME``: an append without changes, at this time of the space's clock, is durable;
 - ``failed LIFE``: the store has said that it keeps nothing any more; the life ends with status 3.
 
 Before the lives may stand ``pragma:NAME=VALUE``: it is set to this value whatever the store says.
@@ -21,8 +23,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from power.ledger import Ledger, count_of, state_of
-from tuplespace.store.interface import StoreError
+from power.ledger import Ledger, clock, count_of, state_of
+from tuplespace.store.interface import Change, StoreError
 from tuplespace.store.sqlite import SqliteStore
 
 
@@ -73,8 +75,8 @@ def _live(path: Path, log: int, seed: str, life: int, appends: int, end: str) ->
         return _failed(log, life, error, store)
     state = state_of(contents)
     base = count_of(state)
-    _mark(log, f"loaded {life} {base} {contents.generation} {contents.space_id}")
-    offset = base - store.position
+    _mark(log, f"loaded {life} {base} {contents.generation} {contents.space_id} {contents.now}")
+    counts = {store.position: base}  # after how many appends with changes a position is
     changed = threading.Condition()
     said = store.durable
 
@@ -83,21 +85,35 @@ def _live(path: Path, log: int, seed: str, life: int, appends: int, end: str) ->
         with changed:
             if store.durable > said:
                 said = store.durable
-                _mark(log, f"durable {life} {said + offset}")
+                _mark(log, f"durable {life} {counts[said]}")
             changed.notify_all()
 
     store.start(wake)
     states: list[Any] = [None] * base + [state]
     ledger = Ledger(seed, life, states)
     chance = random.Random(f"{seed}/{life}/pace")
-    for _ in range(appends):
-        position = store.append(*ledger.next())
+
+    def append(changes: list[Change], now: float, count: int) -> int:
+        counts[store.position + 1] = count
+        return store.append(changes, now)
+
+    def wait_for(position: int) -> None:
+        with changed:
+            kept = changed.wait_for(lambda: store.durable >= position or store.failure, 20)
+        assert kept, "nothing becomes durable"
+
+    for number in range(appends):
+        if number == appends // 2:
+            # A host with nothing to say tells the time all the same.
+            now = clock(len(states)) + 0.01
+            wait_for(append([], now, len(states) - 1))
+            if not store.failure:
+                _mark(log, f"clock {life} {now}")
+        position = append(*ledger.next(), len(states) - 1)
         if chance.random() < 0.6:
-            with changed:
-                kept = changed.wait_for(lambda: store.durable >= position or store.failure, 20)
-            assert kept, "nothing becomes durable"
+            wait_for(position)
         if store.failure:
-            store.append(*ledger.next())  # the host may not have heard of it yet
+            append(*ledger.next(), len(states) - 1)  # the host may not have heard of it yet
             return _failed(log, life, store.failure, store)
     if end == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
