@@ -70,6 +70,13 @@ def traced(log: Path, inject: str = "") -> list[str]:
             "-e", f"trace={names}", *(["-e", f"inject={inject}"] if inject else [])]  # fmt: skip
 
 
+def failing(inject: str) -> list[str]:
+    """Return the beginning of a command line that makes some calls of a command fail; see `traced`."""
+    traced = inject.partition(":")[0]
+    return ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull,
+            "-e", f"trace={traced}", "-e", f"inject={inject}"]  # fmt: skip
+
+
 def run_traced(log: Path, *arguments: str, inject: str = "", within: float = 50.0) -> tuple[int, str]:
     """Run a Python script under strace until it ends; return its status, 0 or 3, and what it said."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
