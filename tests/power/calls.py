@@ -77,7 +77,9 @@ def failing(inject: str) -> list[str]:
             "-e", f"trace={traced}", "-e", f"inject={inject}"]  # fmt: skip
 
 
-def run_traced(log: Path, *arguments: str, inject: str = "", within: float = 50.0) -> tuple[int, str]:
+def run_traced(
+    log: Path, *arguments: str, inject: str = "", within: float = 50.0
+) -> tuple[int, str]:
     """Run a Python script under strace until it ends; return its status, 0 or 3, and what it said."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(
@@ -136,7 +138,10 @@ def _call(begin: int, end: int | None, name: str, rest: str) -> Call:
     if name.startswith(("open", "creat", "rename", "unlink")) or name in FOREIGN:
         bases = [_text(base) for _, base in descriptors] + [""] * 2
         texts = [_text(text) for text, _ in strings]
-        paths = [os.path.normpath(os.path.join(base, text)) for base, text in zip(bases, texts, strict=False)]
+        paths = [
+            os.path.normpath(os.path.join(base, text))
+            for base, text in zip(bases, texts, strict=False)
+        ]
     elif descriptors:
         paths = [_text(descriptors[0][1])]
     data = b""

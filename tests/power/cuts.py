@@ -47,7 +47,9 @@ class Promises:
         kind, life, *rest = line.split()
         if kind == "loaded":
             count, generation, space_id = int(rest[0]), int(rest[1]), rest[2]
-            assert count >= self.durable, f"{self.durable} appends were durable, {count} were loaded"
+            assert count >= self.durable, (
+                f"{self.durable} appends were durable, {count} were loaded"
+            )
             assert generation > self.generation, f"generation {generation} has come again"
             assert self.space_id in ("", space_id), "the space has become another"
             ledger = Ledger(seed, int(life), self.states[: count + 1])
@@ -104,7 +106,9 @@ class Trace:
                 found |= {number, number + 1}
         return sorted(found)
 
-    def states_on_disk(self, moments: Mapping[int, list[Style]]) -> Iterator[tuple[int, Style, Disk, Promises]]:
+    def states_on_disk(
+        self, moments: Mapping[int, list[Style]]
+    ) -> Iterator[tuple[int, Style, Disk, Promises]]:
         """Play the calls; stop at each moment, just before the call of that number, for each style."""
         disk, promises = Disk(self.folder, self.before[0]), self.before[1].copy()
         for number in range(len(self.calls) + 1):

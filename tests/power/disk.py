@@ -210,7 +210,9 @@ class Disk:
         assert call.name not in FOREIGN, f"the model of a disk does not know {call.name}"
         name = call.path.removeprefix(self._folder + "/")
         if call.name == "mmap":
-            assert "MAP_SHARED" not in call.flags or "PROT_WRITE" not in call.flags, "written through memory"
+            assert "MAP_SHARED" not in call.flags or "PROT_WRITE" not in call.flags, (
+                "written through memory"
+            )
         elif call.name in ("openat", "open", "creat"):
             self._open(call, name)
         elif call.name.startswith("rename"):

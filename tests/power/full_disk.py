@@ -32,7 +32,9 @@ def can_mount() -> str:
     if shutil.which("unshare") is None:
         return "unshare is not installed"
     tried = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", _MOUNT, "64k", "/tmp", "true"], capture_output=True, check=False
+        ["unshare", "-rm", "sh", "-c", _MOUNT, "64k", "/tmp", "true"],
+        capture_output=True,
+        check=False,
     )
     return "" if tried.returncode == 0 else "no file system may be mounted here"
 
@@ -76,7 +78,9 @@ class Life:
         changes = []
         for _ in range(many):
             self._count += 1
-            changes.append((PUT, self._count, ("filler", self._count, os.urandom(size)), 1.0, math.inf))
+            changes.append(
+                (PUT, self._count, ("filler", self._count, os.urandom(size)), 1.0, math.inf)
+            )
         self.keep(changes)
 
     def write_all(self, size: int = 10_000) -> int:
@@ -154,6 +158,14 @@ def something_else_fills_it(folder: Path) -> None:
     assert life.ballast.stat().st_size == BALLAST
     assert life.write_all() * 10_000 > DISK / 4
     # And once more: the new ballast is as good as the first.
+    fill(folder)
+    life.take_all()
+    life.end_and_look_again()
+
+
+def the_store_fills_it_and_something_else_the_rest(folder: Path) -> None:
+    life = Life(folder)
+    life.write_all()
     fill(folder)
     life.take_all()
     life.end_and_look_again()
@@ -252,7 +264,8 @@ def it_is_made_there(folder: Path) -> None:
 
 
 SCENARIOS = [
-    it_is_made_there, the_store_fills_it, something_else_fills_it, it_is_opened_while_full, it_is_killed_while_full,
+    it_is_made_there, the_store_fills_it, something_else_fills_it,
+    the_store_fills_it_and_something_else_the_rest, it_is_opened_while_full, it_is_killed_while_full,
     not_even_the_ballast_helps,
 ]  # fmt: skip
 

@@ -79,7 +79,13 @@ def _change(chance: random.Random, state: State, unique: int, now: float) -> Cha
     ready = [id for id in entries if not state["entry", id][3]]
     subscriptions = [key[1] for key in state if key[0] == "subscription"]
     expires = chance.choice([math.inf, now + 1e6 + chance.random()])
-    kind = chance.choice([PUT] * 4 + [GONE] * 4 + [CLAIM] * 2 + [REPLY] * 2 + [EXPIRES, UNCLAIM, FORGET, LISTEN, UNLISTEN])
+    kind = chance.choice(
+        [PUT] * 4
+        + [GONE] * 4
+        + [CLAIM] * 2
+        + [REPLY] * 2
+        + [EXPIRES, UNCLAIM, FORGET, LISTEN, UNLISTEN]
+    )
     session = f"session-{chance.randrange(4)}"
     if kind == GONE and len(entries) > 30:
         return (GONE, chance.choice(entries))
@@ -90,7 +96,13 @@ def _change(chance: random.Random, state: State, unique: int, now: float) -> Cha
     if kind == UNCLAIM and claimed:
         return (UNCLAIM, chance.choice(claimed))
     if kind == REPLY:
-        return (REPLY, session, chance.randrange(3), unique, chance.randbytes(chance.choice([5, 500])))
+        return (
+            REPLY,
+            session,
+            chance.randrange(3),
+            unique,
+            chance.randbytes(chance.choice([5, 500])),
+        )
     if kind == FORGET:
         return (FORGET, session)
     if kind == LISTEN:

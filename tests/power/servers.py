@@ -21,7 +21,10 @@ class ServerProcess:
     """
 
     def __init__(
-        self, *command: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        *command: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self.process = subprocess.Popen(
@@ -49,7 +52,10 @@ class ServerProcess:
 
 @contextmanager
 def serving(
-    file: Path | str, *options: str, port: int = 0, before: Sequence[str] = (),
+    file: Path | str,
+    *options: str,
+    port: int = 0,
+    before: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """A ``python -m tuplespace`` that keeps its space in a file."""

@@ -32,7 +32,9 @@ def losses(trace: Trace, cuts: int) -> list[object]:
 
 def test_nothing_durable_is_lost_when_the_power_goes(trace):
     # Its log has been written from the beginning again and again: what was checkpointed is in the file.
-    begun = [call for call in trace.calls if call.path.endswith("-wal") and call.numbers[-1:] == (0,)]
+    begun = [
+        call for call in trace.calls if call.path.endswith("-wal") and call.numbers[-1:] == (0,)
+    ]
     assert len(begun) > 2 * len(LIVES)
     assert losses(trace, CUTS) == []
 

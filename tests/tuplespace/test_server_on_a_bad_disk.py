@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
+import re
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
+from power import small_server
 from power.calls import can_trace, failing
-from power.servers import serving
-from tuplespace import SpaceUnreachableError, connect
+from power.full_disk import can_mount, fill, on_small_disk
+from power.servers import ServerProcess, serving
+from tuplespace import SpaceFullError, SpaceUnreachableError, connect
 
 traced = pytest.mark.skipif(bool(can_trace()), reason=can_trace())
 pytestmark = pytest.mark.usefixtures("key_file")
@@ -23,7 +27,9 @@ def use_until_it_ends(uri, seed):
         for number in range(500):
             values = [number * 10 + each for each in range(chance.choice([1, 1, 5]))]
             doubtful = set(values)
-            space.write_many([("value", value, bytes(chance.choice([10, 3000]))) for value in values])
+            space.write_many(
+                [("value", value, bytes(chance.choice([10, 3000]))) for value in values]
+            )
             there |= doubtful
             if chance.random() < 0.3:
                 value = chance.choice(sorted(there))
@@ -65,6 +71,60 @@ def break_and_check(folder, inject):
 @pytest.mark.parametrize("number", [1, 15])
 def test_a_sync_that_fails_ends_the_server_and_loses_nothing(tmp_path, number):
     break_and_check(tmp_path, f"fdatasync:error=EIO:when={number}")
+
+
+@pytest.mark.skipif(bool(can_mount()), reason=can_mount())
+def test_a_server_on_a_full_disk_refuses_writes_serves_takes_and_recovers(
+    tmp_path, key_file, eventually
+):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    server = ServerProcess(
+        small_server.__file__, str(key_file), str(disk / "space.db"), before=on_small_disk(disk)
+    )
+    with closing(server), connect(server.uri) as space:
+        written = write_until_it_is_full(space)
+        assert len(written) > 100
+        # Now something else takes the rest of the disk, to the last byte.
+        seen = Path(f"/proc/{server.process.pid}/root") / str(disk).lstrip("/")
+        foreign = fill(seen)
+        for number in sorted(written)[:50]:
+            assert space.take(("value", number, None), timeout=0)[1] == number
+        for _ in range(10):  # what an answer holds is kept, and takes its room from the ballast
+            for claim in space.claim_many(("value", None, None), 5):
+                claim.confirm()
+        with pytest.raises(SpaceFullError, match=re.escape(str(disk))):
+            space.write(("value", -1, b""))
+        assert space.count(("value", None, None)) == len(written) - 100
+        assert space.swap(("value", None, None), ("value", -2, b""))
+        while space.count(("value", None, None)) > 100:
+            space.take_many(("value", None, None), 5)
+        foreign.unlink()
+        while space.count(("value", None, None)):
+            space.take_many(("value", None, None), 5)
+        eventually(lambda: writes(space))
+        assert len(write_until_it_is_full(space)) > 100
+    assert server.process.returncode == 0
+
+
+def writes(space):
+    try:
+        space.write(("value", -3, b""))
+    except SpaceFullError:
+        return False
+    return True
+
+
+def write_until_it_is_full(space):
+    written = set()
+    for number in range(2000):
+        try:
+            space.write(("value", number, bytes(10_000)))
+        except SpaceFullError as full:
+            assert full.retry_after > 0
+            return written
+        written.add(number)
+    raise AssertionError("writes were never refused")
 
 
 @traced
