@@ -17,23 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from tuplespace.store.interface import StoreError
-from tuplespace.store.netting import checked
-from tuplespace.wire import pack
+from tuplespace.store.tables import APPLICATION_ID, VERSION, create
 
-#: "TMil", in the header of every file of ours; and the version of what is in it.
-APPLICATION_ID: Final = 0x544D696C
-VERSION: Final = 1
 #: One connection, so nobody else need ever see the log of the database itself: no shared memory.
-_MODES: Final = ("locking_mode=EXCLUSIVE", "secure_delete=OFF", "cache_size=-16384")
-_TABLES: Final = (
-    "log(key INTEGER PRIMARY KEY, row BLOB)",
-    "meta(key INTEGER PRIMARY KEY, row BLOB)",
-    "entries(key INTEGER PRIMARY KEY, row BLOB)",
-    "expires(key INTEGER PRIMARY KEY, row BLOB)",
-    "claims(key INTEGER PRIMARY KEY, row BLOB)",
-    "subscriptions(key INTEGER PRIMARY KEY, row BLOB)",
-    "replies(session BLOB, lane BLOB, row BLOB, PRIMARY KEY (session, lane))",
-)
+_MODES: Final = ("locking_mode=EXCLUSIVE", "secure_delete=OFF", "cache_size=-16384",
+          "journal_size_limit=67108864", "wal_autocheckpoint=0")  # fmt: skip
+#: What SQLite puts beside a file.
+_COMPANIONS: Final = ("-wal", "-journal")
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 
@@ -51,7 +41,7 @@ class Database:
             what was said to be durable when the power goes.
 
     Attributes:
-        connection: To be used by one thread at a time. fresh: Whether the file was made just now.
+        connection: To be used by one thread at a time.
 
     Raises:
         StoreError: It is none of ours, in use, or cannot be read or written.
@@ -59,51 +49,37 @@ class Database:
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
-        self._identity: tuple[int, int] | None = None
         with _opening, _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(path.parent)
             with _alone(path.parent):
                 if not path.exists() or not path.stat().st_size:
                     _make(path)
-            self._claim()
+            found = path.stat()
+            self._identity = (found.st_dev, found.st_ino)
+            if self._identity in _open_here:
+                raise _in_use(path)
+            _check_header(path)
+            self.connection = _open(path)
             try:
-                self.connection = self._connect(synchronous)
+                for mode in (*_MODES, f"synchronous={synchronous}"):
+                    self.connection.execute(f"PRAGMA {mode}").fetchall()
+                # Locks, once taken, are kept.
+                self.connection.execute("BEGIN EXCLUSIVE")
+                self.connection.execute("COMMIT")
             except BaseException:
-                _open_here.discard(self._identity)  # type: ignore[arg-type]
+                self.connection.close()
                 raise
-
-    def _claim(self) -> None:
-        found = self.path.stat()
-        identity = (found.st_dev, found.st_ino)
-        if identity in _open_here:
-            raise _in_use(self.path)
-        _check_header(self.path)
-        _open_here.add(identity)
-        self._identity = identity
-
-    def _connect(self, synchronous: str) -> sqlite3.Connection:
-        connection = connect(self.path)
-        try:
-            for mode in (*_MODES, f"synchronous={synchronous}", "wal_autocheckpoint=0"):
-                connection.execute(f"PRAGMA {mode}").fetchall()
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            _open_here.add(self._identity)
 
     def close(self) -> None:
         """Let the file go."""
         with _opening:
             self.connection.close()
-            if self._identity is not None:
-                _open_here.discard(self._identity)
-                self._identity = None
+            _open_here.discard(self._identity)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database that exists, without waiting for who has it open; transactions by hand."""
+def _open(path: Path) -> sqlite3.Connection:
+    """Open a file that exists, without waiting for who has it open; transactions by hand."""
     return sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None,
         check_same_thread=False,
@@ -142,14 +118,14 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # the name of a new file
     finally:
         os.close(descriptor)
 
 
 def _make(path: Path) -> None:
     """Make a store without entries."""
-    for end in ("-wal", "-journal"):
+    for end in _COMPANIONS:
         rest = path.with_name(path.name + end)
         if rest.exists():
             raise StoreError(
@@ -157,27 +133,36 @@ def _make(path: Path) -> None:
                 "file back, or move that away to begin anew"
             )
     draft = path.with_name(path.name + ".new")
-    for end in ("", "-wal", "-journal"):
+    for end in ("", *_COMPANIONS):
         path.with_name(draft.name + end).unlink(missing_ok=True)
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with contextlib.closing(connect(draft)) as connection:
-        for mode in (
-            "auto_vacuum=INCREMENTAL", f"application_id={APPLICATION_ID}",
-            f"user_version={VERSION}", *_MODES, "synchronous=FULL", "journal_mode=WAL",
-        ):  # fmt: skip
-            connection.execute(f"PRAGMA {mode}").fetchall()
-        connection.execute("BEGIN IMMEDIATE")
-        for table in _TABLES:
-            connection.execute(f"CREATE TABLE {table}")
-        meta = checked(1, pack((secrets.token_hex(8), 0, 0.0)))
-        connection.execute("INSERT INTO meta VALUES (1, ?)", (meta,))
-        connection.execute("COMMIT")
-    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.closing(_open(draft)) as connection:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            for mode in (*_MODES, "synchronous=FULL", "journal_mode=WAL"):
+                connection.execute(f"PRAGMA {mode}").fetchall()
+            create(connection, secrets.token_hex(8))
+        _sync(draft)
+        draft.replace(path)
+    except BaseException:
+        for end in ("", *_COMPANIONS):
+            path.with_name(draft.name + end).unlink(missing_ok=True)
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    draft.replace(path)
 
 
 def _check_header(path: Path) -> None:

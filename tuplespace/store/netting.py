@@ -194,8 +194,8 @@ def checked(key: int, body: bytes) -> bytes:
     return xxh3_64_digest(body, key) + body
 
 
-def check(where: str, key: int, row: Any) -> bytes:
-    """Return the body.
+def check(where: str, key: int, row: Any) -> None:
+    """Compare a row with its checksum.
 
     Args:
         where: Whose row this is, for the message. key: Under which it is stored. row: What is.
@@ -203,6 +203,10 @@ def check(where: str, key: int, row: Any) -> bytes:
     Raises:
         StoreError: It is not what was stored.
     """
-    if type(row) is bytes and xxh3_64_digest(row[_SUM_BYTES:], key) == row[:_SUM_BYTES]:
-        return row[_SUM_BYTES:]
-    raise StoreError(f"row {key} of {where} is damaged")
+    if type(row) is not bytes or xxh3_64_digest(row[_SUM_BYTES:], key) != row[:_SUM_BYTES]:
+        raise StoreError(f"row {key} of its {where} is damaged")
+
+
+def body_of(row: bytes) -> bytes:
+    """Return what was put behind a checksum, unchecked."""
+    return row[_SUM_BYTES:]
