@@ -285,13 +285,9 @@ class SpaceCore(Holdings):
 
     def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
         def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
-            claim = self._held(lane, token).claim
-            assert claim is not None
-            results = self._entries_of(values, math.inf)
+            entry, results = self._held(lane, token), self._entries_of(values, math.inf)
             self._account.admit(results)
-            if lease is not None:
-                claim.lease = check_seconds("lease", lease)
-            self.deadlines.set(("claim", token), self.now + claim.lease)
+            self._renew_claim(entry, lease)
             return self._store(results)
 
         return failures_of(partial(renew, *triple) for triple in triples)

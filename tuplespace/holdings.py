@@ -2,7 +2,8 @@
 
 Each change of what must outlive the process is made in one of these methods, which notes it in the
 journal, if there is one (see `store.interface` for what the changes say). Renewals of claims are not
-noted: after a restart every claim has its whole lease anew, since a lease promises "at least".
+noted, unless they change its length: after a restart every claim has its whole lease anew, since a
+lease promises "at least".
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 
 from tuplespace import errors
 from tuplespace.calls import CallDesk
-from tuplespace.entry import LEASE_WEIGHT, Claim, Entry, weight_of
+from tuplespace.entry import LEASE_WEIGHT, Claim, Entry, check_seconds, weight_of
 from tuplespace.events import Subscriptions
 from tuplespace.index import EntryIndex
 from tuplespace.limits import Account, Limits
@@ -113,6 +114,17 @@ class Holdings(CallDesk):
                 "was cancelled, or its session was gone; the tuple may be another's now"
             )
         return entry
+
+    def _renew_claim(self, entry: Entry, lease: float | None) -> None:
+        """Let a claim live on for its lease, or from now on for another one."""
+        claim = entry.claim
+        assert claim is not None
+        seconds = claim.lease if lease is None else check_seconds("lease", lease)
+        if seconds != claim.lease:
+            claim.lease = seconds
+            if self.journal is not None:
+                self.journal.append((CLAIM, entry.id, claim.token, claim.session.id, seconds))
+        self.deadlines.set(("claim", claim.token), self.now + seconds)
 
     def _end_claim_record(self, entry: Entry) -> Entry:
         """Forget who held an entry; the caller removes it or puts it back, which is noted there."""

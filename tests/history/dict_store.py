@@ -40,7 +40,8 @@ class Kept:
             elif kind == EXPIRES:
                 self.entries[what[0]][2] = what[1]
             elif kind == CLAIM:
-                assert what[0] not in self.claims
+                before = self.claims.get(what[0])
+                assert before is None or before.token == what[1]  # which has another lease now
                 self.claims[what[0]] = StoredClaim(*what[1:])
             elif kind == UNCLAIM:
                 del self.claims[what[0]]

@@ -6,6 +6,9 @@
        [began, ended]   [claim's]  [end's]   [its op's, or its lease's]
 
 Each change lies somewhere in a span. Between two spans the state is certain, within one it is not.
+
+A space that was killed and came back with its store has lost nothing of that. Its leases may end later
+by the time it was away and by what it had not noted of its clock; claims have their whole lease anew.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from bisect import bisect_right
 
 from history.matching import Groups, fits, frozen
 from history.timeline import without
-from tuplespace.sessions import GRACE
+from tuplespace.sessions import ABSENCE, GRACE
 
-#: Seconds in which a space must notice that a connection has gone.
+#: Seconds in which a space must notice that a connection has gone, and have noted for its next run that
+#: a lease has ended.
 NOTICE = 3.0
+#: Seconds that a space's clock may lose when it is killed.
+LOST_CLOCK = 13.0
 TAKES = frozenset({"take", "take_many", "swap"})
 CLAIMS = frozenset({"claim", "claim_many"})
 SEARCHES = TAKES | CLAIMS
@@ -50,7 +56,7 @@ class Life:
         self.expiry = self.gone = (math.inf, math.inf)
         self.since, self.vanishes = ended(op), -math.inf
 
-    def set_expiry(self):
+    def set_expiry(self, restarts=()):
         """Find out when its lease ends: whichever renewal may have been the last counts."""
         mine = [op for op in self.renewals if op.outcome in ("ok", "unknown")]
         sure = [self.op, *(op for op in mine if op.outcome == "ok")]
@@ -61,7 +67,11 @@ class Life:
         spans = [
             (op.began + each, ended(op) + each) for op, each in zip(last, lengths, strict=True)
         ]
-        self.expiry = min(lo for lo, _ in spans), max(hi for _, hi in spans)
+        latest = max(hi for _, hi in spans)
+        for down, up in restarts:
+            if down - NOTICE <= latest and self.op.began <= up:
+                latest += up - down + LOST_CLOCK
+        self.expiry = min(lo for lo, _ in spans), latest
 
     def set_spans(self, hidden):
         """Find out when it was certainly ready.
@@ -105,24 +115,28 @@ class Hold:
         over: When the claim had ended, however it did: a span.
     """
 
-    __slots__ = ("back", "ends", "life", "op", "over")
+    __slots__ = ("back", "ends", "life", "op", "over", "restarts")
 
-    def __init__(self, op, life):
-        self.op, self.life, self.ends = op, life, []
+    def __init__(self, op, life, restarts=()):
+        self.op, self.life, self.ends, self.restarts = op, life, [], restarts
         self.back = self.over = (math.inf, math.inf)
 
     def lease_span(self, but=None):
         """Return when the lease ends, if that op does not count."""
-        length = seconds(self.op.lease)
+        length = longest = seconds(self.op.lease)
         lo, hi = self.op.began + length, ended(self.op) + length
         for op in self.ends:
             if op is but or op.verb != "renew" or op.outcome not in ("ok", "unknown"):
                 continue
             length = seconds(op.lease) if op.lease is not None else length
+            longest = max(length, longest)
             if op.outcome == "ok":
                 lo, hi = op.began + length, max(hi, op.ended + length)
             else:
                 lo, hi = min(lo, op.began + length), math.inf
+        for down, up in self.restarts:
+            if down - NOTICE <= hi and self.op.began <= up:
+                hi = max(hi, up + longest)
         return lo, hi
 
     def set_back(self, session_end, steady):
@@ -193,11 +207,11 @@ class Lives:
                 if op.verb == "confirm" and op.outcome == "ok":
                     hold.life.removals.append(op)
         for life in self.by_value.values():
-            life.set_expiry()
+            life.set_expiry(history.restarts)
         self._excuse(history.drained)
         hidden = [
             (op.template,
-             (op.began, self._unknown_until(op) + min(seconds(op.lease), GRACE + NOTICE)))
+             (op.began, self._after_absence(self._unknown_until(op) + min(seconds(op.lease), GRACE + NOTICE))))
             for op in self.ops
             if op.verb in CLAIMS and op.outcome == "unknown" and not self._hangs(op)
         ]  # fmt: skip
@@ -228,7 +242,7 @@ class Lives:
             elif op.verb in TAKES:
                 life.removals.append(op)
             elif op.verb in CLAIMS:
-                hold = self.holds[(*op.key, position)] = Hold(op, life)
+                hold = self.holds[(*op.key, position)] = Hold(op, life, self._history.restarts)
                 life.claims.append(hold)
             else:
                 life.sightings.append(op)
@@ -259,12 +273,22 @@ class Lives:
 
     def _session_ends(self):
         ends = {
-            op.session: (op.began, op.ended or math.inf) for op in self.ops if op.verb == "close"
+            op.session: (op.began, self._after_absence(op.ended or math.inf))
+            for op in self.ops
+            if op.verb == "close"
         }
         for session, moment in self._history.deaths.items():
             mine = (op.began for op in self.ops if op.session == session)
-            ends[session] = max(mine, default=moment), moment + GRACE + NOTICE
+            until = self._after_absence(moment + GRACE + NOTICE)
+            ends[session] = max(mine, default=moment), until
         return ends
+
+    def _after_absence(self, moment):
+        """Return when a space notices by then that a session has gone, if it was away meanwhile."""
+        for down, up in self._history.restarts:
+            if down - NOTICE <= moment:
+                moment = max(moment, up + ABSENCE + NOTICE)
+        return moment
 
     def _unknown_until(self, op):
         """Return when an op of unknown outcome can have had its effect at the latest."""

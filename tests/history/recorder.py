@@ -92,12 +92,13 @@ class History:
 
     Attributes:
         deaths: When a session had certainly died, and the space had done all it had asked.
+        restarts: (down, up) of a space that was killed and came back with its store.
         drained: When somebody began to take all that was left; None if nobody did.
         end: When nobody asked anything any more; set by `finish`.
     """
 
     def __init__(self, log=None):
-        self.ops, self.deaths = [], {}
+        self.ops, self.deaths, self.restarts = [], {}, []
         self.drained = self.end = None
         self._numbers, self._log, self._lock = itertools.count(1), log, threading.Lock()
 

@@ -130,6 +130,18 @@ def test_a_claim_holds_over_a_restart_with_its_whole_lease(space):
     assert bob.call("read_all", T(None, None), now=9.0) == ("ok", (("b", 1),))
 
 
+def test_a_claim_that_was_renewed_with_another_lease_has_that_one_after_a_restart(space):
+    ann, bob = space.client("ann"), space.client("bob")
+    ann.call("write", [("a", 1)], None)
+    _, (_, token) = ann.call("claim", T("a", None), 5.0, 0)
+    assert ann.call("renew_many", ((token, 60.0, ()),)) == ("ok", ())
+    space.save()
+    space.restart()
+    ann, bob = space.back("ann"), space.back("bob")
+    assert bob.call("count", T("a", None), now=59.9) == ("ok", 0)
+    assert bob.call("count", T("a", None), now=60.0) == ("ok", 1)
+
+
 def test_a_claim_whose_session_does_not_come_back_is_released_and_stale_for_ever(space):
     ann, bob = space.client("ann"), space.client("bob")
     ann.call("write", [("a", 1)], None)
@@ -223,7 +235,7 @@ def test_a_call_that_changed_nothing_leaves_nothing_to_keep(space):
     space.save()
     for verb, *args in (
         ("read", T("a", None), 0), ("take", T("a", None), 0), ("count", T("a", None)), ("status",),
-        ("read_all", T("a", None)), ("renew_many", ((token, 9.0, ()),)), ("cancel_entry", 7),
+        ("read_all", T("a", None)), ("renew_many", ((token, 5.0, ()), (token, None, ()))), ("cancel_entry", 7),
         ("release_many", (7,)), ("swap", T("a", None), ("b",)), ("next_events", number, 0, 0.0),
         ("write", [], None), ("write", [7], None), ("take", T("a", None), 3.0),
     ):  # fmt: skip

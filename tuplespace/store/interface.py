@@ -27,7 +27,8 @@ PUT: Final = 0
 GONE: Final = 1
 #: (EXPIRES, id, expires): its own lease ends then.
 EXPIRES: Final = 2
-#: (CLAIM, id, token, session, lease): it is claimed, by the session of that id, for so many seconds.
+#: (CLAIM, id, token, session, lease): it is claimed, by the session of that id, for so many seconds;
+#: with the token that it is claimed with already: for so many seconds from now on.
 CLAIM: Final = 3
 #: (UNCLAIM, id): it is ready again.
 UNCLAIM: Final = 4
