@@ -13,15 +13,45 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the model of a disk understands ...
-UNDERSTOOD = (
-    "openat,open,creat,lseek,write,pwrite64,ftruncate,fallocate,fsync,fdatasync,rename,renameat,"
-    "renameat2,unlink,unlinkat,mmap"
-).split(",")
+UNDERSTOOD = [
+    "openat",
+    "open",
+    "creat",
+    "lseek",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "mmap",
+]
 #: ... and what it does not: a store that uses one of these makes the test fail, not blind.
-FOREIGN = (
-    "writev,pwritev,pwritev2,truncate,sync_file_range,copy_file_range,sendfile,splice,link,linkat,"
-    "symlink,symlinkat,mkdir,mkdirat,rmdir,msync,io_uring_setup,io_submit"
-).split(",")
+FOREIGN = [
+    "writev",
+    "pwritev",
+    "pwritev2",
+    "truncate",
+    "sync_file_range",
+    "copy_file_range",
+    "sendfile",
+    "splice",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "msync",
+    "io_uring_setup",
+    "io_submit",
+]
 
 _BEGUN = re.compile(r"(\d+) +(\w+)\((.*) <unfinished \.\.\.>$")
 _RESUMED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)$")

@@ -164,11 +164,11 @@ def inspect(files: Mapping[str, bytes], promises: Promises, scratch: Path) -> st
         return f"generation {contents.generation} has come again"
     if promises.space_id not in ("", contents.space_id):
         return "the space has become another"
-    if contents.now < promises.now:
-        return f"the clock went back from {promises.now} to {contents.now}"
     count = count_of(state)
     if count < promises.durable:
         return f"{promises.durable} appends were durable, {count} are there"
+    if contents.now < promises.now:
+        return f"the clock went back from {promises.now} to {contents.now}"
     if count >= len(promises.states) or state != promises.states[count]:
         return f"not the state after {count} appends"
     with sqlite3.connect(folder / FILE) as connection:

@@ -7,7 +7,17 @@ import random
 from typing import Any
 
 from tuplespace.store.interface import (
-    CLAIM, EXPIRES, FORGET, GONE, LISTEN, PUT, REPLY, UNCLAIM, UNLISTEN, Change, Contents,
+    CLAIM,
+    EXPIRES,
+    FORGET,
+    GONE,
+    LISTEN,
+    PUT,
+    REPLY,
+    UNCLAIM,
+    UNLISTEN,
+    Change,
+    Contents,
 )  # fmt: skip
 
 #: What a store holds: ("entry", id), ("reply", session, lane) or ("subscription", number) -> the rest.

@@ -27,7 +27,6 @@ from power.ledger import Ledger, clock, count_of, state_of
 from tuplespace.store.interface import Change, StoreError
 from tuplespace.store.sqlite import SqliteStore
 
-
 #: The name of the store's file.
 FILE = "space.db"
 
