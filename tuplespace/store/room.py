@@ -49,20 +49,32 @@ class Room:
             self._shortage = self._look()
         return self._shortage
 
+    @property
+    def is_short(self) -> bool:
+        """Whether nothing more should be written, as of the last look."""
+        return bool(self._shortage)
+
     def _look(self) -> str:
         free = self._free()
-        missing = 0 if self._has_ballast else self._ballast_bytes
-        # What is free inside the file is as good, but to use it takes room in the log beside it.
-        if free >= self._free_bytes // 4 and free + self.reusable >= self._free_bytes + missing:
-            self.wants_ballast = not self._has_ballast
-            return "" if self._has_ballast else self._full()
-        self.wants_ballast = False
+        roomy = self._is_roomy(free)
+        self.wants_ballast = roomy and not self._has_ballast
         if not self._has_ballast:
             return self._full()
         return (
-            f"the disk of {self._path} has {free:,} bytes free, and writes need {self._free_bytes:,}; "
-            "make room there; takes go on meanwhile"
+            ""
+            if roomy
+            else (
+                f"the disk of {self._path} has {free:,} bytes free, and writes need {self._free_bytes:,}; "
+                "make room there; takes go on meanwhile"
+            )
         )
+
+    def _is_roomy(self, free: int) -> bool:
+        """Say whether writes may go on, with a ballast besides."""
+        missing = 0 if self._has_ballast else self._ballast_bytes
+        # What is free inside the file is as good, but to use it takes some room in the log beside it.
+        least, wanted = self._free_bytes // 4 + missing, self._free_bytes + missing
+        return free >= least and free + self.reusable >= wanted
 
     def _full(self) -> str:
         return (
@@ -86,7 +98,7 @@ class Room:
             size = -1
         if size == self._ballast_bytes:
             self._has_ballast = True
-        elif self._free() >= self._free_bytes + self._ballast_bytes:
+        elif self._is_roomy(self._free()):
             self._has_ballast = _allocate(self._ballast, self._ballast_bytes)
 
     def give_up_ballast(self) -> bool:

@@ -18,7 +18,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -86,7 +86,7 @@ class SqliteStore:
         self._wake: Callable[[], None] = lambda: None
         self._writer: threading.Thread | None = None
         self._database: Database | None = None
-        self._entries: Iterator[StoredEntry] = iter(())
+        self._entries: Generator[StoredEntry, None, None] | None = None
         # From `start` on the writer's own.
         self._meta = Meta("", 0, 0.0)
         self._net = Net()  # what the log adds up to
@@ -127,6 +127,7 @@ class SqliteStore:
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to keep; see `Store`."""
         self._wake = wake
+        self._end_load()
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -145,8 +146,15 @@ class SqliteStore:
             self._queue.put(([], 0.0, self.position))
         return shortage
 
+    def _end_load(self) -> None:
+        """Let go of entries that nobody looked at: while they are read nothing can be tidied."""
+        if self._entries is not None:
+            self._entries.close()
+            self._entries = None
+
     def close(self) -> None:
         """Keep all that was appended, and let the file go; see `Store`."""
+        self._end_load()
         self._queue.put(None)
         if self._writer is not None:
             self._writer.join()
@@ -245,18 +253,22 @@ class SqliteStore:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             (spare,) = connection.execute("PRAGMA freelist_count").fetchone()
             self._room.reusable = spare * _PAGE_BYTES
-            self._has_spare = spare > _SPARE_PAGES
+            self._has_spare = spare > (_VACUUM_PAGES if self._room.is_short else _SPARE_PAGES)
 
         self._with_room(checkpoint)
 
     def _give_back(self) -> None:
         """Give some of what is free in the file back to the disk."""
-
-        def vacuum(connection: sqlite3.Connection) -> None:
+        assert self._database is not None
+        connection = self._database.connection
+        try:
             connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-
-        self._with_room(vacuum)
-        self._checkpoint()
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            self._has_spare = False  # it takes room to make room; the ballast is for takes
+        else:
+            self._checkpoint()
 
     def _with_room(self, write: Callable[[sqlite3.Connection], Any]) -> None:
         """Write; if the disk is full, give up the ballast and write again.
@@ -269,7 +281,7 @@ class SqliteStore:
         try:
             write(connection)
         except sqlite3.OperationalError as error:
-            if "is full" not in str(error) or not self._room.give_up_ballast():
+            if not _is_full(error) or not self._room.give_up_ballast():
                 raise
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -288,3 +300,8 @@ class SqliteStore:
             yield
         except Exception as error:  # the host waits for what is kept, so it must hear of any
             raise StoreError(f"{self.name}: {error}; {advice}") from error
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    """Say whether there was no room on the disk; Python 3.10 knows no codes of errors."""
+    return "disk is full" in str(error)

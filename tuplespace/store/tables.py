@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from tuplespace.store.interface import CLAIM, UNCLAIM, StoredClaim, StoredEntry, StoreError
@@ -96,7 +96,7 @@ def read_subscriptions(
     return [(key, *fields) for key, fields in _rows(connection, "subscriptions")]
 
 
-def read_entries(connection: sqlite3.Connection) -> Iterator[StoredEntry]:
+def read_entries(connection: sqlite3.Connection) -> Generator[StoredEntry, None, None]:
     """Return the entries in order of their ids."""
     claims = {key: StoredClaim(*fields) for key, fields in _rows(connection, "claims")}
     renewed = {key: expires for key, (expires,) in _rows(connection, "expires")}
