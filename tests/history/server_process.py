@@ -16,20 +16,21 @@ class ServerProcess:
 
     Args:
         store: The file. key_file: Of the cluster key, which is there. options: More of the command.
+        program: What Python runs, if it is not the product as it is.
 
     Attributes:
         uri: The space's, the same after every start. starts: How often it was started.
     """
 
-    def __init__(self, store, key_file, *options):
-        self.store, self.key_file, self.options = store, key_file, options
+    def __init__(self, store, key_file, *options, program=("-m", "tuplespace")):
+        self.program, self.store, self.key_file, self.options = program, store, key_file, options
         self.uri, self.port, self.starts = "", 0, 0
         self._process = None
 
     def start(self):
         """Start it, and return once it answers; the seconds that took are its clients' business."""
         command = [
-            sys.executable, "-m", "tuplespace", "--embedded", "--port", str(self.port),
+            sys.executable, *self.program, "--embedded", "--port", str(self.port),
             "--store", str(self.store), "--key-file", str(self.key_file), *self.options,
         ]  # fmt: skip
         self._process = subprocess.Popen(
