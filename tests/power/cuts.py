@@ -65,9 +65,10 @@ class Promises:
             self.now = clock(self.durable)
         elif kind == "clock":
             self.now = float(rest[0])
-        else:
-            assert kind == "failed", line
+        elif kind == "failed":
             self.failed = True
+        else:
+            assert kind == "closing", line
 
 
 class Loss(NamedTuple):

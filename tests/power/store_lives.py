@@ -7,6 +7,7 @@ and an end. What it has been promised it writes to the file MARKS at that very m
   appends;
 - ``durable LIFE COUNT``: the store has said so;
 - ``clock LIFE TIME``: an append without changes, at this time of the space's clock, is durable;
+- ``closing LIFE``: it is about to be closed;
 - ``failed LIFE``: the store has said that it keeps nothing any more; the life ends with status 3.
 
 Before the lives may stand ``pragma:NAME=VALUE``: it is set to this value whatever the store says.
@@ -24,17 +25,21 @@ from pathlib import Path
 from typing import Any
 
 from power.ledger import Ledger, clock, count_of, state_of
+from tuplespace.store import netting
 from tuplespace.store.interface import Change, StoreError
 from tuplespace.store.sqlite import SqliteStore
 
 #: The name of the store's file.
 FILE = "space.db"
+#: Rows of the log are full so soon that many a commit takes several.
+_ROW_BYTES = 4000
 
 
 def main(path: Path, marks: Path, seed: str, *lives: str) -> int:
     while lives and lives[0].startswith("pragma:"):
         _overrule(*lives[0].removeprefix("pragma:").split("="))
         lives = lives[1:]
+    sys.setswitchinterval(1e-5)  # else one thread appends all before the other has begun a commit
     log = os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for life, (appends, end) in enumerate(text.split(":") for text in lives):
         child = os.fork()
@@ -63,6 +68,8 @@ def _overrule(name: str, value: str) -> None:
 
 def open_store(path: Path) -> SqliteStore:
     """Make a store that folds its log, and checkpoints, every ten commits or so."""
+    assert netting._ROW_BYTES >= _ROW_BYTES
+    netting._ROW_BYTES = _ROW_BYTES
     return SqliteStore(path, free_bytes=1 << 20, ballast_bytes=256 << 10)
 
 
@@ -110,12 +117,14 @@ def _live(path: Path, log: int, seed: str, life: int, appends: int, end: str) ->
                 _mark(log, f"clock {life} {now}")
         position = append(*ledger.next(), len(states) - 1)
         if chance.random() < 0.6:
-            wait_for(position)
+            # Or for one before, so that more is appended while a commit is under way.
+            wait_for(position - chance.choice([0, 0, 1, 2]))
         if store.failure:
             append(*ledger.next(), len(states) - 1)  # the host may not have heard of it yet
             return _failed(log, life, store.failure, store)
     if end == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    _mark(log, f"closing {life}")
     store.close()
     return _failed(log, life, store.failure, store) if store.failure else 0
 

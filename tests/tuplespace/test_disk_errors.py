@@ -30,10 +30,25 @@ def break_and_check(folder, call, number, repeated=False):
         assert inspect(files, promises, scratch) == ""
     # The power went as well, then or later; and what a failed sync should have written never comes.
     assert list(trace.losses(choose(trace, 40, seed))) == []
-    failed = any(made.result < 0 and made.name == call for made in trace.calls)
-    assert failed == (trace.status == 3), "it failed without saying so, or said so without a reason"
-    assert promises.failed == failed
-    return failed
+    failed = [made for made in trace.calls if made.result < 0 and made.name == call]
+    if any(must_be_told(trace, made) for made in failed):
+        assert trace.status == 3, "it failed without a word"
+    if trace.status == 3:
+        assert failed, "it said so without a reason"
+    assert promises.failed == (trace.status == 3)
+    return bool(failed)
+
+
+def must_be_told(trace, made):
+    """Say whether a call that failed has left something unkept: not so while a store is closed, nor of names.
+
+    A failed sync of the folder may be followed by one that succeeds. What SQLite does not remove or
+    shorten it finds again.
+    """
+    closing = [call.begin for call in trace.calls if call.data.startswith(b"closing")]
+    if made.path == str(trace.folder) or made.path.endswith(".ballast"):
+        return False
+    return made.name in ("fdatasync", "pwrite64") and (not closing or made.begin < closing[0])
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 21])

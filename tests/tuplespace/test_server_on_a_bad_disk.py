@@ -23,7 +23,7 @@ def use_until_it_ends(uri, seed):
     """Write, claim and take until the space is gone; return what was acknowledged, and what is in doubt."""
     chance = random.Random(seed)
     there, taken, doubtful = set(), set(), set()
-    with connect(uri, retry_for=0.1) as space, suppress(SpaceUnreachableError):
+    with connect(uri, retry_for=0.5) as space, suppress(SpaceUnreachableError):
         for number in range(500):
             values = [number * 10 + each for each in range(chance.choice([1, 1, 5]))]
             doubtful = set(values)
