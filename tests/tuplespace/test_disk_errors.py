@@ -51,12 +51,12 @@ def must_be_told(trace, made):
     return made.name in ("fdatasync", "pwrite64") and (not closing or made.begin < closing[0])
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 21])
+@pytest.mark.parametrize("number", [2, 9, 21])
 def test_a_sync_that_fails_stops_the_store(tmp_path, number):
     assert break_and_check(tmp_path, "fdatasync", number)
 
 
-@pytest.mark.parametrize("number", [2, 30])
+@pytest.mark.parametrize("number", [30])
 def test_a_write_that_fails_stops_the_store(tmp_path, number):
     assert break_and_check(tmp_path, "pwrite64", number, repeated=True)
 
