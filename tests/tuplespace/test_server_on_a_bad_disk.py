@@ -1,0 +1,136 @@
+"""A space server whose disk errs or is full: it loses nothing that a client was told is there."""
+
+from __future__ import annotations
+
+import random
+import re
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from power import small_server
+from power.calls import can_trace, failing
+from power.full_disk import can_mount, fill, on_small_disk
+from power.servers import ServerProcess, serving
+from tuplespace import SpaceFullError, SpaceUnreachableError, connect
+
+traced = pytest.mark.skipif(bool(can_trace()), reason=can_trace())
+pytestmark = pytest.mark.usefixtures("key_file")
+
+
+def use_until_it_ends(uri, seed):
+    """Write, claim and take until the space is gone; return what was acknowledged, and what is in doubt."""
+    chance = random.Random(seed)
+    there, taken, doubtful = set(), set(), set()
+    with connect(uri, retry_for=0.5) as space, suppress(SpaceUnreachableError):
+        for number in range(500):
+            values = [number * 10 + each for each in range(chance.choice([1, 1, 5]))]
+            doubtful = set(values)
+            space.write_many(
+                [("value", value, bytes(chance.choice([10, 3000]))) for value in values]
+            )
+            there |= doubtful
+            if chance.random() < 0.3:
+                value = chance.choice(sorted(there))
+                doubtful = {value}
+                if chance.random() < 0.5:
+                    space.take(("value", value, None), timeout=0)
+                else:
+                    space.claim(("value", value, None), timeout=0).confirm()
+                there.discard(value)
+                taken.add(value)
+            doubtful = set()
+        return there, taken, doubtful, False
+    return there - doubtful, taken - doubtful, doubtful, True
+
+
+def break_and_check(folder, inject):
+    seed = f"{random.randrange(1 << 32):x}"
+    print(f"of the seed {seed}, {inject}")
+    file = folder / "space.db"
+    with serving(file) as server, connect(server.uri) as space:
+        space.write(("value", -1, b""))
+    with serving(file, before=failing(inject)) as server:
+        if server.uri:
+            there, taken, doubtful, ended = use_until_it_ends(server.uri, seed)
+        else:  # it has not come so far
+            there, taken, doubtful, ended = set(), set(), set(), True
+        assert ended, "it never came so far"
+        status, said = server.end()
+    assert status == 1
+    assert said.count("\n") == 1, said
+    assert str(file) in said
+    with serving(file) as server, connect(server.uri) as space:
+        found = {value for _, value, _ in space.read_all(("value", None, None))}
+    assert found - doubtful == there | {-1}
+    assert not found & taken
+
+
+@traced
+@pytest.mark.parametrize("number", [1, 15])
+def test_a_sync_that_fails_ends_the_server_and_loses_nothing(tmp_path, number):
+    break_and_check(tmp_path, f"fdatasync:error=EIO:when={number}")
+
+
+@pytest.mark.skipif(bool(can_mount()), reason=can_mount())
+def test_a_server_on_a_full_disk_refuses_writes_serves_takes_and_recovers(
+    tmp_path, key_file, eventually
+):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    server = ServerProcess(
+        small_server.__file__, str(key_file), str(disk / "space.db"), before=on_small_disk(disk)
+    )
+    with closing(server), connect(server.uri) as space:
+        written = write_until_it_is_full(space)
+        assert len(written) > 100
+        # Now something else takes the rest of the disk, to the last byte.
+        seen = Path(f"/proc/{server.process.pid}/root") / str(disk).lstrip("/")
+        foreign = fill(seen)
+        for number in sorted(written)[:50]:
+            assert space.take(("value", number, None), timeout=0)[1] == number
+        for _ in range(10):  # what an answer holds is kept, and takes its room from the ballast
+            for claim in space.claim_many(("value", None, None), 5):
+                claim.confirm()
+        with pytest.raises(SpaceFullError, match=re.escape(str(disk))):
+            space.write(("value", -1, b""))
+        assert space.count(("value", None, None)) == len(written) - 100
+        assert space.swap(("value", None, None), ("value", -2, b""))
+        while space.count(("value", None, None)) > 100:
+            space.take_many(("value", None, None), 5)
+        foreign.unlink()
+        while space.count(("value", None, None)):
+            space.take_many(("value", None, None), 5)
+        eventually(lambda: writes(space))
+        assert len(write_until_it_is_full(space)) > 100
+    assert server.process.returncode == 0
+
+
+def writes(space):
+    try:
+        space.write(("value", -3, b""))
+    except SpaceFullError:
+        return False
+    return True
+
+
+def write_until_it_is_full(space):
+    written = set()
+    for number in range(2000):
+        try:
+            space.write(("value", number, bytes(10_000)))
+        except SpaceFullError:
+            return written
+        written.add(number)
+    raise AssertionError("writes were never refused")
+
+
+@traced
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+def test_any_of_40_calls_that_fails_ends_the_server_and_loses_nothing(tmp_path, call):
+    for number in range(1, 41):
+        (tmp_path / str(number)).mkdir()
+        break_and_check(tmp_path / str(number), f"{call}:error=EIO:when={number}")
