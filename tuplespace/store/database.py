@@ -142,7 +142,9 @@ def _make(path: Path) -> None:
             for mode in (*_MODES, "synchronous=FULL", "journal_mode=WAL"):
                 connection.execute(f"PRAGMA {mode}").fetchall()
             create(connection, secrets.token_hex(8))
-        _sync(draft)
+            # Here, since closing it tells of no error.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        sync(draft)
         draft.replace(path)
     except BaseException:
         for end in ("", *_COMPANIONS):
@@ -154,10 +156,15 @@ def _make_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for each in missing:
-        _sync(each.parent)
+        sync(each.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlive a loss of power.
+
+    Raises:
+        OSError: It cannot be known that they do.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from tuplespace.store.database import Database
+from tuplespace.store.database import Database, sync
 from tuplespace.store.interface import Change, Contents, StoredEntry, StoreError
 from tuplespace.store.netting import Net, checked
 from tuplespace.store.room import Room
@@ -118,6 +118,7 @@ class SqliteStore:
         self._meta = Meta(space_id, generation + 1, folded if now is None else now)
         self._with_room(self._fold)
         self._checkpoint()
+        sync(self._path.parent)  # the name of SQLite's own log; it ignores an error of that
         self._room.make_ballast()
         self._entries = read_entries(connection)
         return Contents(
