@@ -32,8 +32,9 @@ from mapreduce.outputs.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
-from mapreduce.report import Progress, Report, SkippedRecord, SkippedTask
+from mapreduce.report import Progress, Report, SkippedTask
 from mapreduce.run import JobRun
+from mapreduce.skipping import SkippedRecord
 
 __all__ = [
     # The job
