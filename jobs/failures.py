@@ -8,7 +8,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from jobs.display import print_table
-from mapreduce.report import SkippedRecord, SkippedTask
+from mapreduce.report import SkippedTask
+from mapreduce.skipping import SkippedRecord
 
 #: Of bad records so many are shown, the others are in the job's report.
 SHOWN: Final = 10

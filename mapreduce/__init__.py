@@ -32,12 +32,13 @@ from mapreduce.outputs.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
-from mapreduce.report import Progress, Report
+from mapreduce.report import Progress, Report, SkippedTask
 from mapreduce.run import JobRun
+from mapreduce.skipping import SkippedRecord
 
 __all__ = [
     # The job
-    "JobRun", "MapReduceJob", "Progress", "Report",
+    "JobRun", "MapReduceJob", "Progress", "Report", "SkippedRecord", "SkippedTask",
     # Its data
     "Blocks", "PickleFiles", "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
     # Its results

@@ -16,9 +16,9 @@ from mapreduce.engine.interface import Engine
 from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import MAP, REDUCE, Plan
-from mapreduce.report import Report, SkippedRecord, SkippedTask
+from mapreduce.report import Report, SkippedTask
 from mapreduce.selecting import locate
-from mapreduce.skipping import KEY, complaint
+from mapreduce.skipping import KEY, SkippedRecord, complaint
 from workers.task import Outcome
 
 logger = logging.getLogger(__name__)

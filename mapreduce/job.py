@@ -72,9 +72,12 @@ class MapReduceJob:
         task_timeout: Seconds that an attempt of a task may take; one that takes longer is ended, as if
             its worker had died. None: for ever.
         on_bad_task: What to do when a task has failed for good: "fail", or "skip", to go on
-            without its output.
-        skip_bad_records: How many records, on which a function raises or its worker dies, may be
-            found and skipped before that fails the job.
+            without its output: a reduce's result is None, and it has no file. See
+            `Report.skipped_tasks`.
+        skip_bad_records: How many records (of a reduce: keys or pairs) of the whole job, on which
+            a function raises or its worker dies, or that cannot be read, may be found and skipped;
+            more fail the job. Best with `each` and `by_key`; for other functions they are searched
+            for, in about log2(records) runs of the task for each. See `Report.skipped`.
         backup_tasks: Whether a task that takes more than 1.5 times the median of its phase is also run
             elsewhere, when workers idle and nothing waits; the first outcome wins.
         priority: The job's share of the workers' time, against other jobs' priorities: at 3 it gets

@@ -35,9 +35,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from mapreduce.options import SKIP, Options
-from mapreduce.report import SkippedRecord
 from mapreduce.shuffle import MapOutput, empty_output, sources_of
-from mapreduce.skipping import Skipping, Verdict
+from mapreduce.skipping import SkippedRecord, Skipping, Verdict
 from workers.blocks import Location
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
 

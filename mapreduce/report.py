@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mapreduce.skipping import SkippedRecord
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -23,29 +25,6 @@ class Progress:
     reduce_total: int = 0
     attempts_failed: int = 0
     notice: str = ""
-
-
-class SkippedRecord(NamedTuple):
-    """A bad record: left out, because a function raised on it or its worker died of it.
-
-    Attributes:
-        phase, number: The task's. where: Which record of what, with its byte in a file.
-        error: What happened, in short. record: Its repr, cut to 200 characters.
-        kind: ``record`` of a split, or ``key`` or ``pair`` of a partition.
-        position: From 0, of a record in its split or a pair in its partition; of a key its hash.
-    """
-
-    phase: str
-    number: int
-    where: str
-    error: str
-    record: str
-    kind: str = "record"
-    position: int = -1
-
-    def __str__(self) -> str:
-        place = self.where or f"{self.kind} {self.position} of {self.phase} {self.number}"
-        return f"{place}: {self.record or 'unknown'} ({self.error})"
 
 
 class SkippedTask(NamedTuple):

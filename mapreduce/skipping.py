@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from mapreduce.report import SkippedRecord
 from workers.task import DIED, ERROR, MEMORY, Outcome
 
 #: What a bad one is, beside its position; a key's position is its hash.
@@ -46,6 +45,29 @@ _SHOWN: Final = 3
 
 Task = tuple[str, int]
 _Bad = tuple[str, int]  # kind, position
+
+
+class SkippedRecord(NamedTuple):
+    """A bad record: left out, because a function raised on it or its worker died of it.
+
+    Attributes:
+        phase, number: The task's. where: Which record of what, with its byte in a file.
+        error: What happened, in short. record: Its repr, cut to 200 characters.
+        kind: ``record`` of a split, or ``key`` or ``pair`` of a partition.
+        position: From 0, of a record in its split or a pair in its partition; of a key its hash.
+    """
+
+    phase: str
+    number: int
+    where: str
+    error: str
+    record: str
+    kind: str = "record"
+    position: int = -1
+
+    def __str__(self) -> str:
+        place = self.where or f"{self.kind} {self.position} of {self.phase} {self.number}"
+        return f"{place}: {self.record or 'unknown'} ({self.error})"
 
 
 class Verdict(NamedTuple):

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from jobs.cli import program
 from jobs.failures import SHOWN, print_buried, print_skipped
-from mapreduce.report import SkippedRecord, SkippedTask
+from mapreduce.report import SkippedTask
+from mapreduce.skipping import SkippedRecord
 
 
 def console() -> Console:

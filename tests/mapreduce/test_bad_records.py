@@ -6,7 +6,9 @@ import ctypes
 import gzip
 import json
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from jobs.cli import program
 from mapreduce import (
     JobFailedError,
     JobRun,
+    KeepBlocks,
     MapReduceJob,
     Split,
     TextFiles,
@@ -367,6 +370,24 @@ def test_a_task_that_failed_for_good_is_buried_and_shown(
     assert "this one raises" in shown
 
 
+def test_a_chained_job_finds_nothing_where_a_reduce_was_skipped(cluster_space: Any) -> None:
+    def fails(pairs: Iterable[Any]) -> Any:
+        kept = list(pairs)
+        if any(key == "w1" for key, _ in kept):
+            raise ValueError("spoilt")
+        return kept
+
+    first = job_on(lines_with({}, 30), each(words), reduce=fails, on_bad_task="skip", retries=0)
+    first.output = KeepBlocks()
+    with run(cluster_space, first)[1] as kept:  # type: ignore[attr-defined]
+        then = MapReduceJob(data=kept, map=each(lambda pair: [pair]), reduce=sum_values)
+        then.reduce_tasks = 1
+        [counts] = run(cluster_space, then)[1]
+
+    assert counts
+    assert "w1" not in dict(counts)
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
@@ -388,3 +409,40 @@ def test_many_bad_records_of_all_kinds(cluster_space: Any, tmp_path: Path, kind:
     ]
     assert [int(place) - 1 for place in places] == sorted(bad)
     assert results == expected_of([lines], reduce=reduce)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["each", "stream"])
+def test_workers_killed_meanwhile_cost_no_good_record(
+    cluster_space: Any, standing_cluster: Any, eventually: Callable[..., Any], kind: str
+) -> None:
+    agent = standing_cluster.agents[0]
+    began = standing_cluster.folder / f"began-{kind}"
+
+    def slow_words(line: str) -> Pairs:
+        if line.startswith("slow"):
+            with began.open("a") as file:  # the test kills whoever is here
+                file.write(f"{os.getpid()}\n")
+            threading.Event().wait(0.3)
+        return words(line)
+
+    lines = lines_with({7: "raises", 250: "segfault", **dict.fromkeys(range(20, 300, 40), "slow")})
+    slow: Any = each(slow_words)
+    if kind == "stream":
+        slow = lambda lines: (pair for line in lines for pair in slow_words(line))  # noqa: E731
+    submitted = job_on(lines, slow, map_tasks=2, skip_bad_records=10).submit(cluster_space)
+    killed: set[int] = set()
+
+    def others() -> set[int]:
+        return {int(pid) for pid in began.read_text().split()} - killed if began.exists() else set()
+
+    while len(killed) < 3:
+        pids = eventually(others)
+        pid = max(pids)
+        killed |= pids
+        if pid in agent.workers:
+            os.kill(pid, signal.SIGKILL)
+    results = submitted.result(60)
+
+    assert [one.record for one in submitted.report.skipped] == ["'raises'", "'segfault'"]
+    assert results == expected_of([lines[:150], lines[150:]])
