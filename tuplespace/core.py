@@ -76,12 +76,11 @@ class SpaceCore(CallDesk):
         self._claims: dict[int, Entry] = {}
         self._events = Subscriptions(self, limits)
         for name in (
-            "write", "take_many", "read_all", "claim", "claim_many", "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
+            "write", "take_many", "read_all", "claimed", "claim", "claim_many", "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
             "renew_entries", "status",
         ):  # fmt: skip
             self._verbs[name] = getattr(self, f"_{name}")
-        for name in ("read", "take"):
-            self._verbs[name] = partial(self._search, name)
+        self._verbs |= {name: partial(self._search, name) for name in ("read", "take")}
         self._verbs["count"] = lambda lane, template: self._index.count(template)
         self._verbs["explain"] = lambda lane, template: self._index.explain(template)
         self._verbs["notify"] = self._events.notify
@@ -110,16 +109,14 @@ class SpaceCore(CallDesk):
 
     def _is_awaited(self, entry: Entry) -> bool:
         """Say whether somebody waits to take this tuple, so that it needs no room."""
-        waiters = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
-        return any(w.lane.link is not None and self._alive(w.lane.link) for w in waiters)
+        takers = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
+        return any(w.lane.link is not None and self._alive(w.lane.link) for w in takers)
 
     def _entries_of(self, values: Iterable[Tuple], lease: float) -> list[Entry]:
         """Make entries that are not in the space yet: all that can be wrong with them shows here."""
         now, numbers, expires = self.now, self._numbers, self.now + lease
         extra = 0 if expires == math.inf else LEASE_WEIGHT
-        return [
-            Entry(next(numbers), value, now, expires, weight_of(value) + extra) for value in values
-        ]
+        return [Entry(next(numbers), v, now, expires, weight_of(v) + extra) for v in values]
 
     def _store(self, entries: list[Entry]) -> int:
         """Store all, then serve whoever waits; return the first id, the others follow it."""
@@ -246,7 +243,12 @@ class SpaceCore(CallDesk):
         self.answer(waiter.lane, False, no_match(waiter.template))
 
     def _read_all(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
-        entries = self._index.find(template)
+        return self._copies(lane, self._index.find(template))
+
+    def _claimed(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
+        return self._copies(lane, [e for e in self._claims.values() if template.matches(e.value)])
+
+    def _copies(self, lane: Lane, entries: list[Entry]) -> tuple[Tuple, ...]:
         self._account.keep(lane, sum(entry.weight for entry in entries))
         return tuple(entry.value for entry in entries)
 

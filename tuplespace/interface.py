@@ -166,6 +166,12 @@ class Space(Protocol):
     def count(self, template: Tuple) -> int:
         """Return how many match now."""
 
+    def claimed(self, template: Tuple) -> list[Found]:
+        """Return copies of all that match and that somebody has claimed now, the longest claimed first.
+
+        It is for looking in: who waits, reads or takes does not see them. Walks all claims.
+        """
+
     def explain(self, template: Tuple) -> dict[str, Any]:
         """Say how a search with this template would be answered now; nothing is searched or made.
 

@@ -204,6 +204,10 @@ class SpaceVerbs(ABC):
         """See `interface.Space.count`."""
         return int(self._call("count", (template,)))
 
+    def claimed(self, template: Tuple) -> list[Found]:
+        """See `interface.Space.claimed`."""
+        return list(map(self._open, self._call("claimed", (template,))))
+
     def explain(self, template: Tuple) -> dict[str, Any]:
         """See `interface.Space.explain`."""
         return dict(self._call("explain", (template,)))
@@ -296,6 +300,7 @@ TEMPLATE_FIRST = frozenset(
         "read",
         "read_all",
         "count",
+        "claimed",
         "explain",
         "claim",
         "claim_many",
