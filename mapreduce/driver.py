@@ -1,4 +1,16 @@
-"""The driver: carries a plan's orders to an engine and outcomes back."""
+"""The driver: carries a plan's orders to an engine and outcomes back.
+
+::
+
+    head, splits -.                  .--> tasks --agents--> outcomes --.
+                  |--> plan --orders-+                                 |--> plan, as an event
+                  '--> the ledger    '<--------------------------------'
+
+Whatever the plan takes in is an event first, which reaches the ledger with the tasks that follow
+from it. What if the driver dies right here? Another replays the ledger: it has the same plan, and
+so knows which tasks were ordered. Those that have neither an outcome in the ledger, nor a result
+in the space, nor an agent that has claimed them, it writes again.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +19,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from mapreduce.aims import Aims
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
 from mapreduce.feeder import Feeder, Planned
 from mapreduce.inputs.splits import PlannedSplit
+from mapreduce.ledger import History, RecordedSplit, head_event, outcome_event, split_event
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
@@ -29,39 +42,69 @@ _POLL_SECONDS: Final = 0.5
 _NOTICE_SECONDS: Final = 2.0
 
 
+class Inheritance(NamedTuple):
+    """What a driver takes over from one that is gone.
+
+    Attributes:
+        history: The plan and splits. claimed: The (phase, number, attempt) of the tasks that agents
+            have claimed, and of results that may still be claimed.
+        parcels: What each phase's tasks call, and the modules ("bundle"). home: See `Engine.share`.
+    """
+
+    history: History
+    claimed: frozenset[tuple[str, int, int]]
+    parcels: dict[str, Parcel]
+    home: str
+
+
 class Driver:
     """Drives one job, in one thread; what its user asks meanwhile may come from others.
 
     Args:
-        job: Its id. plan: The job, planned; or what reads the head of its stream and plans it.
+        job: Its id. plan: The job, planned; or what reads the head of its stream and plans it; or
+            what another driver has left, see `attaching`.
         results: What becomes of the reduces' results.
 
     Attributes:
         report: What it took, so far. cancelled: Set it, and `drive` ends with JobCancelledError.
     """
 
-    def __init__(self, job: str, plan: Planned | Callable[[], Planned], results: Results) -> None:
+    def __init__(
+        self, job: str, plan: Planned | Callable[[], Planned] | Inheritance, results: Results
+    ) -> None:
         self.job = job
         self.report = Report()
         self.cancelled = threading.Event()
-        self._splits: Sequence[PlannedSplit] = ()
+        self._splits: Sequence[PlannedSplit | RecordedSplit] = ()
+        self._runtime = this_runtime()
+        self._inheritance: Inheritance | None = None
         self._plan = Plan(0, 0, more_maps=True)
         #: Guards the plan, which the feeder of a stream changes too.
         self._lock = threading.Condition()
         self._aims = Aims()
         self._feeder: Feeder | None = None
+        self._revoked: Counter[int] = Counter()
         if isinstance(plan, Planned):
             self._begin(plan)
+        elif isinstance(plan, Inheritance):
+            self._inherit(plan)
         else:
             self._feeder = Feeder(job, plan, self._lock)
-        self._revoked: Counter[int] = Counter()
         self._notice = ""
         self._results = results
         self._noticed_at = time.monotonic() + _NOTICE_SECONDS
 
     def _begin(self, planned: Planned) -> None:
-        self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
-        self._description = planned.description
+        self._planned = planned
+        self._splits, self._plan = planned.splits, planned.plan
+
+    def _inherit(self, inheritance: Inheritance) -> None:
+        history = inheritance.history
+        self._inheritance = inheritance
+        self._splits, self._plan = history.splits, history.plan
+        self._runtime = history.facts["runtime"]
+        self.report.tasks_by_worker.update(history.tasks_by_worker)
+        self._revoked.update(history.revoked)
 
     def progress(self) -> Progress:
         """Return how far it is; never blocks."""
@@ -84,7 +127,8 @@ class Driver:
         """
         if self._feeder is not None:
             self._begin(self._read_head(self._feeder, engine))
-        engine.open(self.job, self._description)
+        if self._inheritance is None:
+            engine.open(self.job, self._planned.description)
         self._results.begin(engine)
         self._carry(engine)
         self._results.finish()
@@ -100,23 +144,21 @@ class Driver:
         return planned
 
     def _carry(self, engine: Engine) -> None:
-        functions = {
-            "map": engine.send("map-function", self._work.map, shared=True),
-            "reduce": engine.send("reduce-function", self._work.reduce, shared=True),
-        }
-        packed = self._work.bundle
-        bundle = None if packed is None else engine.send("modules", packed, shared=True)
-
-        home = engine.share({path for split in self._splits for path in split.files})
+        if self._inheritance is not None:
+            parcels, home = self._inheritance.parcels, self._inheritance.home
+        else:
+            parcels = self._send_work(engine)
+            home = engine.share({path for split in self._splits for path in split.files})
+            engine.record(head_event(self._planned, self._results, parcels))
 
         def task_of(order: Order) -> Task:
-            argument, affinity = self._argument(order, home)
             if self.cancelled.is_set():
                 raise self._cancellation()
+            argument, affinity = self._argument(order, engine)
             task = Task(
-                self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
-                functions[order.phase],
-                engine.send(f"{order.phase}-{order.number}-argument", argument), bundle,
+                self.job, order.phase, order.number, self._runtime, affinity, order.attempt,
+                parcels[order.phase], argument, parcels.get("bundle"),
+                {"home": home} if home and order.phase == MAP else {},
             )  # fmt: skip
             if affinity != ANYWHERE:
                 self._aims.add(task, self._splits[order.number].wait, time.monotonic())
@@ -124,26 +166,70 @@ class Driver:
 
         if self._feeder is not None:
             self._feeder.begin(engine, task_of)
-        engine.write(map(task_of, self._plan.start()))
+        if self._inheritance is None:
+            engine.write(map(task_of, self._plan.start()))
+        else:
+            self._take_up(self._inheritance, engine, task_of)
         while not self._plan.done:
             for outcome in self._next_outcomes(engine):
                 engine.write(map(task_of, self._take_in(outcome, engine)))
+            engine.taken_in()
         outputs = [output for output in self._plan.outputs if output is not None]
         self.report.pairs = sum(output.pairs for output in outputs)
         self.report.shuffle_bytes = sum(output.size for output in outputs)
         self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
 
-    def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
-        if order.phase == MAP:
-            split = self._splits[order.number].at_home(home)
+    def _send_work(self, engine: Engine) -> dict[str, Parcel]:
+        work = self._planned.work
+        parcels = {
+            "map": engine.send("map-function", work.map, shared=True),
+            "reduce": engine.send("reduce-function", work.reduce, shared=True),
+        }
+        if work.bundle is not None:
+            parcels["bundle"] = engine.send("modules", work.bundle, shared=True)
+        return parcels
+
+    def _take_up(
+        self, inheritance: Inheritance, engine: Engine, task_of: Callable[[Order], Task]
+    ) -> None:
+        """Go on where another driver has ended: secure what is done, write what nobody runs."""
+        if self._plan.failure is not None:
+            raise _job_failed(self._plan.failure, self._worked_on(self._plan.failure))
+        orders: list[Order] = []
+        for outcome in list(self._plan.results):
+            if outcome is not None:
+                orders += self._keep(outcome, engine)
+        known = set(inheritance.claimed)
+        while outcomes := engine.outcomes(0):
+            for outcome in outcomes:
+                known.add((outcome.phase, outcome.number, outcome.attempt))
+                orders += self._take_in(outcome, engine)
+            engine.taken_in()
+        before = inheritance.history.unanswered
+        logger.info("job %s goes on: %s tasks were ordered, %s are claimed or have results",
+                    self.job, len(before), len(known))  # fmt: skip
+        again = [order for order in before if order[:3] not in known]
+        engine.write(map(task_of, [*again, *orders]))
+
+    def _argument(self, order: Order, engine: Engine) -> tuple[Parcel, str]:
+        name = f"{order.phase}-{order.number}-argument"
+        if order.phase != MAP:
+            return engine.send(name, dump_data(order.sources)), ANYWHERE
+        split = self._splits[order.number]
+        if isinstance(split, RecordedSplit):
+            argument = engine.adopt(split.argument)
+        else:
             try:
-                aimed = split.affinity and split.wait > 0 and not self._aims.is_lifted(order.number)
-                return dump(split), split.affinity if split.affinity and aimed else ANYWHERE
+                data = dump(split)
             except Exception as error:
                 raise InvalidJobError(
                     f"split {order.number} cannot be pickled ({split.describe()}): {error}"
                 ) from error
-        return dump_data(order.sources), ANYWHERE
+            argument = engine.send(name, data)
+            if order.attempt == 0:
+                engine.record(split_event(order.number, argument, split))
+        aimed = split.affinity and split.wait > 0 and not self._aims.is_lifted(order.number)
+        return argument, split.affinity if split.affinity and aimed else ANYWHERE
 
     def _next_outcomes(self, engine: Engine) -> list[Outcome]:
         until_look = self._aims.seconds_left(time.monotonic())
@@ -177,7 +263,7 @@ class Driver:
 
     def _look_for_workers(self, engine: Engine) -> None:
         """Say why nothing happens, if it is for want of workers."""
-        wanted, runtimes = this_runtime(), engine.runtimes()
+        wanted, runtimes = self._runtime, engine.runtimes()
         if wanted in runtimes:
             place = self._aims.without_worker(engine.places()) if self._aims else ""
             self._notice = f"a split waits for {place!r}, where no worker is" if place else ""
@@ -198,21 +284,25 @@ class Driver:
             logger.warning("job %s drops a result for %s %s: %s", self.job, outcome.phase,
                            outcome.number, misfit)  # fmt: skip
             return []
-        output = None
+        output, told = None, outcome
         if outcome.status == OK:
             self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
-                    output = load(engine.receive(_parcel(outcome)))
+                    data = engine.receive(_parcel(outcome))
+                    told = outcome._replace(value=Parcel(data))  # the ledger outlives the block
+                    output = load(data)
                     if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
                         what = {"message": "it has returned something that is no map's output"}
-                        outcome = outcome._replace(status=ERROR, details=what)
+                        outcome = told = outcome._replace(status=ERROR, details=what)
                 except BlockLostError as error:
-                    outcome = outcome._replace(status=LOST, details={"message": str(error)})
+                    what = {"message": str(error)}
+                    outcome = told = outcome._replace(status=LOST, details=what)
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
         with self._lock:
+            engine.record(outcome_event(told))
             orders = self._plan.decide(outcome, output)
             self._lock.notify_all()
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
@@ -220,11 +310,16 @@ class Driver:
         if self._plan.failure is not None:
             raise _job_failed(self._plan.failure, self._worked_on(self._plan.failure))
         if outcome.phase == REDUCE and self._plan.results[outcome.number] is outcome:
-            try:
-                self._results.keep(outcome.number, _parcel(outcome), engine)
-            except BlockLostError as error:
-                orders += self._revoke(outcome, error)
+            orders += self._keep(outcome, engine)
         return orders
+
+    def _keep(self, outcome: Outcome, engine: Engine) -> list[Order]:
+        """Secure the result of a reduce; if it is gone, order the reduce again."""
+        try:
+            self._results.keep(outcome.number, _parcel(outcome), engine)
+        except BlockLostError as error:
+            return self._revoke(outcome, error, engine)
+        return []
 
     def _worked_on(self, outcome: Outcome) -> str:
         """Say what the task of an outcome was about."""
@@ -232,13 +327,14 @@ class Driver:
             return self._splits[outcome.number].describe()
         return f"partition {outcome.number}"
 
-    def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
+    def _revoke(self, outcome: Outcome, error: BlockLostError, engine: Engine) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""
         logger.info("the result of reduce %s is gone: %s", outcome.number, error)
         self._revoked[outcome.number] += 1
         if self._revoked[outcome.number] > LOSSES:
             raise _job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
         with self._lock:
+            engine.record(("revoked", outcome.number, str(error)))
             return self._plan.revoke(outcome)
 
 

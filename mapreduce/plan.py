@@ -67,6 +67,7 @@ class Plan:
         results: For each reduce the outcome that won, None until one has.
         failure: The outcome that ended the job, None while it may succeed.
         failed_attempts: How many attempts did not end OK.
+        options: What its user said. more_maps: Whether others may come.
     """
 
     def __init__(
@@ -81,13 +82,15 @@ class Plan:
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
         self.failed_attempts = 0
-        self._options = options
+        self.options = options
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._oldest_valid: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[tuple[str, int]] = Counter()
         self._deaths: Counter[tuple[str, int]] = Counter()
         self._memory_deaths: Counter[tuple[str, int]] = Counter()
         self._losses: Counter[int] = Counter()
+        #: Attempts that did not end OK: after the death of a driver one may be told of twice.
+        self._failed: set[tuple[str, int, int]] = set()
         self._orders = 0
         #: When each map's output came and each reduce was last issued, counted in orders.
         self._output_since = [0] * map_tasks
@@ -96,7 +99,7 @@ class Plan:
         self._waiting = set(range(reduce_tasks))
         #: How many maps that there are have no output.
         self.maps_to_do = map_tasks
-        self._more_maps = more_maps
+        self.more_maps = more_maps
 
     @property
     def done(self) -> bool:
@@ -111,7 +114,7 @@ class Plan:
 
     def add_map(self) -> Order:
         """Take in one more map and return its first attempt."""
-        assert self._more_maps
+        assert self.more_maps
         self.outputs.append(None)
         self._output_since.append(0)
         self.maps_to_do += 1
@@ -119,7 +122,7 @@ class Plan:
 
     def no_more_maps(self) -> list[Order]:
         """Take in that these were all; return the reduces, if all maps are done."""
-        self._more_maps = False
+        self.more_maps = False
         return self._reduces() if self.failure is None else []
 
     def misfit(self, outcome: Outcome) -> str:
@@ -158,12 +161,15 @@ class Plan:
                 return self._map_done(outcome.number, output)
             self.results[outcome.number] = outcome
             return []
+        if (*task, outcome.attempt) in self._failed:
+            return []
+        self._failed.add((*task, outcome.attempt))
         self.failed_attempts += 1
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
             return self._void(outcome, missing)
         if outcome.status != DIED:
-            count, limit = self._errors, self._options.retries
+            count, limit = self._errors, self.options.retries
         elif outcome.details.get("cause") == MEMORY:
             count, limit = self._memory_deaths, MEMORY_DEATHS - 1
         else:
@@ -181,6 +187,10 @@ class Plan:
         if self.results[outcome.number] is outcome:
             self._void_reduce(outcome.number)
         return self._reduces()
+
+    def is_settled(self, phase: str, number: int, attempt: int) -> bool:
+        """Whether no outcome of this attempt would change anything."""
+        return self.failure is not None or self._settled((phase, number), attempt)
 
     def _settled(self, task: tuple[str, int], attempt: int) -> bool:
         phase, number = task
@@ -235,7 +245,7 @@ class Plan:
     def _reduces(self, numbers: list[int] | None = None) -> list[Order]:
         """Return the reduces that wait, if all maps are done."""
         self._waiting.update(numbers or ())
-        if self.maps_to_do or self._more_maps:
+        if self.maps_to_do or self.more_maps:
             return []
         outputs = [output for output in self.outputs if output is not None]
         # The largest first, so that the last to end is a small one.

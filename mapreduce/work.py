@@ -39,7 +39,7 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
-        split = split.read_by(workplace)
+        split = split.at_home(task.options.get("home", "")).read_by(workplace)
         distant_before = workplace.distant_bytes()
         batches = run_map(
             split, self.map, self.combine, self.partition, self.reduce_tasks, workplace.open_at

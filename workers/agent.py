@@ -38,7 +38,7 @@ from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
-from workers.claims import Claims, clear_job
+from workers.claims import Claims, clear_job, deserted_jobs
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import worker_limit
@@ -363,14 +363,15 @@ class Agent:
         held = {errand.value[1] for errand in self._shelf.held()}
         self._claims.served_jobs |= held
         served = set(self._claims.served_jobs)  # as it was before we ask: the claimer adds new ones
-        if folders or served:
+        deserted = deserted_jobs(self._space)  # before we ask which jobs there are
+        if folders or served or deserted:
             live = self._claims.live_jobs()
             self._over = served - live
             for child, group in list(self._running.items()):
                 if self._over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
                     child.kill("was ended: its job has ended")
-            for job in self._over:
+            for job in self._over | (deserted - live):
                 clear_job(self._space, job)
             self._claims.served_jobs -= self._over - held
             for job in folders.keys() - live:

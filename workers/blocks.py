@@ -8,6 +8,7 @@ Layout, one folder for all agents of a user on a host::
 
     <root>/<space id>/<job>/map-12-5f0c.blocks
     <root>/<space id>/.in-use                     locked by everybody who works for the space
+    <root>/<space id>/<job>/.until                its time of change: when that may go, worked for or not
     <root>/code/<digest>/                         modules of jobs, see `bundles`
 """
 
@@ -24,6 +25,7 @@ import shutil
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +48,7 @@ FRAME_BYTES: Final = 4 << 20
 _OBJECT_NAME: Final = "blocks"
 _SCOPE: Final = re.compile(r"%\w+(?=])")
 _MARK: Final = ".in-use"
+_UNTIL: Final = ".until"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
 _OCCUPY_TRIES: Final = 100
@@ -124,10 +127,20 @@ def occupy(folder: Path) -> Any:
     raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
 
 
+def keep_for(folder: Path, seconds: float) -> None:
+    """Let a job's folder, if there is one, outlive its driver by so many seconds."""
+    until = time.time() + seconds
+    with contextlib.suppress(OSError):
+        (folder / _UNTIL).touch()
+        os.utime(folder / _UNTIL, (until, until))
+
+
 def remove_deserted(root: Path) -> None:
     """Delete the folders of spaces that nobody on this host works for any more."""
     for mark in root.glob(f"*/{_MARK}"):
         with contextlib.suppress(OSError), open(mark) as file:
+            if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
+                continue
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(mark.parent, ignore_errors=True)
 

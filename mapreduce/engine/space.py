@@ -1,31 +1,44 @@
-"""The default engine: tasks are tuples, agents claim them."""
+"""The default engine: tasks are tuples, agents claim them.
+
+A job is there for as long as its tuple ``("job", id, description)`` is: once that is taken away, or
+its lease has ended, agents end what runs and clear up, and a driver that lives ends too.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from mapreduce.engine.private import Private
+from mapreduce.engine.tenure import TOKEN_LEASE, Tenure
+from mapreduce.errors import JobCancelledError
+from mapreduce.ledger import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.interface import Handle
-from workers.blocks import BlockServer, occupy, work_folder
+from workers.blocks import BlockServer, keep_for, occupy, work_folder
 from workers.claims import clear_job
+from workers.errors import BlockLostError
 from workers.task import ANYWHERE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
 
-#: How long a job outlives a driver that is gone, and how often a live one says it is there.
+#: How long a job outlives a driver that is gone.
 JOB_LEASE: Final = 600.0
-_RENEW_SECONDS: Final = 60.0
+#: How often a driver says that it is there, and so hears that the job was ended elsewhere.
+_RENEW_SECONDS: Final = 1.0
+_FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
 _HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
@@ -39,12 +52,16 @@ class SpaceEngine:
 
     Args:
         space: The space; closed with the engine if `owned`. host: See `workers.Agent`.
+        lease: How long the job outlives its driver. token_lease: How long a driver of which
+            nobody has heard is taken to be alive. private: The space ends with the driver.
     """
 
     def __init__(
         self, space: RemoteSpace, *, owned: bool = False, work_dir: str | None = None,
-        host: str | None = None,
+        host: str | None = None, lease: float = JOB_LEASE, token_lease: float = TOKEN_LEASE,
+        private: bool = False,
     ) -> None:  # fmt: skip
+        self._lease, self._token_lease, self._private = lease, token_lease, private
         self.space, self._owned = space, owned
         self._host = host or socket.gethostname()
         self._root = work_folder(work_dir) / space.space_id
@@ -53,29 +70,65 @@ class SpaceEngine:
         self._server: BlockServer | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._job = ""
-        self._early: deque[Outcome] = deque()
+        self._tenure: Tenure | Private = Private(space)
         # Two threads write the tasks of a stream; neither does once the end clears up.
-        self._writing, self._serving = threading.Lock(), threading.Lock()
+        self._writing, self._serving = threading.RLock(), threading.Lock()
+        #: Tasks for which the space has no room yet.
+        self._backlog: deque[Iterator[Task]] = deque()
         self._handle: Handle | None = None
         self._closing = threading.Event()
         self._interrupted = threading.Event()
+        self._ended_elsewhere = False
 
     @property
     def uri(self) -> str:
         """The space's."""
         return self.space.uri
 
+    @property
+    def driver(self) -> str:
+        """The name of the driver that has this engine."""
+        return f"{self._host}/{os.getpid()}"
+
     def open(self, job: str, description: dict[str, Any]) -> None:
         """See `Engine.open`."""
         self._job = job
-        self._handle = self.space.write(("job", job, description), lease=JOB_LEASE)
-        threading.Thread(target=self._renew, name=f"job-{job}", daemon=True).start()
+        self._handle = self._write_job(description)
+        if not self._private:
+            self._tenure = Tenure(self.space, self._key, job, self.driver, self._token_lease)
+        self._tenure.begin()
+        self._start()
+
+    def _write_job(self, description: dict[str, Any]) -> Handle:
+        about = {**description, "driver": self.driver}
+        return self.space.write(("job", self._job, about), lease=self._lease)
+
+    def _start(self) -> None:
+        threading.Thread(target=self._renew, name=f"job-{self._job}", daemon=True).start()
 
     def _renew(self) -> None:
-        assert self._handle is not None
-        while not self._closing.wait(_RENEW_SECONDS):
-            with suppress(errors.TupleSpaceError):
-                self._handle.renew(JOB_LEASE)
+        while not self._closing.wait(min(_RENEW_SECONDS, self._lease / 3)):
+            assert self._handle is not None
+            keep_for(self._root / self._job, self._lease)
+            try:
+                self._handle.renew(self._lease)
+            except errors.LeaseExpiredError:
+                self._ended_elsewhere = True
+                return
+            except errors.TupleSpaceError:
+                pass  # it may be back before the lease ends
+
+    def record(self, event: Event) -> None:
+        """See `Engine.record`."""
+        self._tenure.record(event)
+
+    def taken_in(self) -> None:
+        """See `Engine.taken_in`."""
+        self._tenure.taken_in()
+
+    def check(self) -> None:
+        """See `Engine.check`."""
+        self._tenure.stand()
 
     def send(
         self, name: str, data: bytes, inline: int = INLINE_BYTES, *, shared: bool = False
@@ -87,7 +140,19 @@ class SpaceEngine:
             parcel = self._workplace.send_bytes(self._job, name, data, inline)
         if parcel.location is None:
             return parcel
-        return parcel._replace(location=parcel.location._replace(uri=self._serve().uri))
+        keep_for(self._root / self._job, self._lease)
+        return parcel.at(self._serve().uri)
+
+    def adopt(self, parcel: Parcel) -> Parcel:
+        """See `Engine.adopt`."""
+        location = parcel.location
+        if location is None:
+            return parcel
+        path = Path(location.path)
+        if location.host != self._host or not path.is_relative_to(self._root) or not path.exists():
+            where = "is gone" if location.host == self._host else "is out of reach"
+            raise BlockLostError(f"the block {path} of the driver on host {location.host} {where}")
+        return parcel.at(self._serve().uri)
 
     def _serve(self) -> BlockServer:
         with self._serving:
@@ -104,31 +169,38 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        batch: list[Any] = []
-        size = 0
-        for task in tasks:
-            value = task.to_tuple(self._key)
-            batch.append(value)
-            size += len(value[-1])
-            if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
-                self._write(batch)
-                batch, size = [], 0
-        self._write(batch)
-
-    def _write(self, batch: list[Any]) -> None:
-        """Write tasks. While the space is full take outcomes in: they may be what fills it."""
-        while batch and not self._interrupted.is_set():
-            try:
-                with self._writing:
-                    if not self._interrupted.is_set():
-                        self.space.write_many(batch)
-            except errors.SpaceFullError as error:
-                middle = len(batch) // 2  # there may never be room for all of them at once
-                self._write(batch[:middle])
-                batch = batch[middle:]
-                self._early += self._take_outcomes(error.retry_after)
+        with self._writing:
+            if self._backlog:
+                self._backlog.append(iter(tasks))
             else:
+                self._write(iter(tasks))
+
+    def _write(self, tasks: Iterator[Task]) -> None:
+        """Write tasks; those for which the space has no room are for later."""
+        most = _BATCH_TASKS
+        while not self._interrupted.is_set():
+            batch, size = [], 0
+            for task in islice(tasks, most):
+                batch.append(task)
+                size += task.size
+                if size >= _BATCH_BYTES:
+                    break
+            if not batch:
                 return
+            try:
+                self._tenure.write([task.to_tuple(self._key) for task in batch])
+            except errors.SpaceFullError:
+                tasks = chain(batch, tasks)
+                if len(batch) == 1:
+                    self._backlog.appendleft(tasks)
+                    return
+                most = len(batch) // 2  # there may never be room for all of them at once
+
+    def _write_backlog(self) -> None:
+        with self._writing:
+            waiting, self._backlog = self._backlog, deque()
+            for tasks in waiting:
+                self.write(tasks)
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
@@ -136,17 +208,17 @@ class SpaceEngine:
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
-        early = [self._early.popleft() for _ in range(len(self._early))]
-        return early or self._take_outcomes(timeout)
-
-    def _take_outcomes(self, timeout: float) -> list[Outcome]:
+        if self._ended_elsewhere:
+            raise JobCancelledError(
+                f"job {self._job} was cancelled from elsewhere, or its driver slept for more than "
+                f"{self._lease:g} s"
+            )
+        if self._backlog:
+            self._write_backlog()
+            timeout = min(timeout, _FULL_SECONDS)
         # With types: what else is written under this name is no result; the end clears it away.
         template = ("result", self._job, str, int, bytes)
-        try:
-            values = self.space.take_many(template, _OUTCOMES, timeout)
-        except errors.MatchTimeoutError:
-            return []
-        return list(self._outcomes_in(values))
+        return list(self._outcomes_in(self._tenure.take(template, _OUTCOMES, timeout)))
 
     def _outcomes_in(self, values: Iterable[Any]) -> Iterator[Outcome]:
         for value in values:
@@ -162,11 +234,8 @@ class SpaceEngine:
     def lift(self, task: Task) -> bool:
         """See `Engine.lift`."""
         aimed = ("task", task.job, task.phase, task.number, None, task.affinity, None)
-        try:
-            self.space.swap(aimed, task._replace(affinity=ANYWHERE).to_tuple(self._key))
-        except (errors.MatchTimeoutError, errors.SpaceFullError):
-            return False
-        return True
+        anywhere = task._replace(affinity=ANYWHERE).to_tuple(self._key)
+        return self._tenure.lift(aimed, anywhere)
 
     def pieces(self, parcel: Parcel) -> Iterator[bytes]:
         """See `Engine.pieces`."""
@@ -230,15 +299,18 @@ class SpaceEngine:
         if self._server is not None:
             self._server.stop()
         self._workplace.reader.close()
-        if self._job:
+        if self._job and not self._tenure.is_lost:
             shutil.rmtree(self._root / self._job, ignore_errors=True)
         self._occupied.close()
         if self._owned:
             self.space.close()
 
     def _clear(self) -> None:
-        """Remove the job's tuples."""
+        """End the job, and remove its tuples, unless it is another driver's."""
         with suppress(errors.TupleSpaceError), self._writing:
-            clear_job(self.space, self._job)
+            if not self._tenure.end():
+                return
             if self._handle is not None:
-                self._handle.cancel()  # the agents' sweep deletes the blocks
+                self._handle.cancel()  # the job ends here; the agents' sweep deletes the blocks
+            clear_job(self.space, self._job)
+            self._tenure.release()

@@ -116,10 +116,11 @@ class FileResults:
     """
 
     def __init__(self, output: Output, job: str) -> None:
-        self._output, self._job = output, job
+        self.output, self._job = output, job
         self._folder = folder_at(output.directory)
         self._aside = ASIDE + job
         self.work = FileWork(output, self._folder, self._aside, secrets.token_hex(16))
+        self.mark = self.work.token
         self._kept: dict[int, str] = {}
         self._published: list[str] = []
         self._paths: list[str] = []
@@ -131,8 +132,8 @@ class FileResults:
         Raises:
             InvalidJobError: The directory is in use or not empty, or cannot be made.
         """
-        self._output.check()
-        directory = self._output.directory
+        self.output.check()
+        directory = self.output.directory
         try:
             aside = self._folder.path(self._aside)
             self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
@@ -163,7 +164,7 @@ class FileResults:
         if SUCCESS not in found and all(name.startswith("part-") for name in found):
             why = "; there is no _SUCCESS, so the run that wrote it did not end"
         raise InvalidJobError(
-            f"the output directory {self._output.directory} is not empty ({found[0]!r} is there"
+            f"the output directory {self.output.directory} is not empty ({found[0]!r} is there"
             f"{why}): delete it, or choose another"
         )
 
@@ -177,7 +178,7 @@ class FileResults:
         if not ours or not self._folder.hold(owner):
             raise InvalidJobError(
                 f"job {name.removeprefix(ASIDE)} on host {host.decode() or 'unknown'} is writing to "
-                f"{self._output.directory}; if it is not any more, delete {name} there"
+                f"{self.output.directory}; if it is not any more, delete {name} there"
             )
         self._folder.remove(self._folder.path(name))
 
@@ -222,8 +223,8 @@ class FileResults:
         """
         kept = [self._kept[number] for number in sorted(self._kept)]
         try:
-            self._output.settle(kept, self._folder.open)  # it may replace some
-            names = [part_name(number) + self._output.suffix for number in range(len(kept))]
+            self.output.settle(kept, self._folder.open)  # it may replace some
+            names = [part_name(number) + self.output.suffix for number in range(len(kept))]
             for name, path in zip(names, kept, strict=True):
                 final = self._folder.path(name)
                 self._folder.move(path, final)
@@ -232,7 +233,7 @@ class FileResults:
             with self._folder.open(self._folder.path(SUCCESS), "xb"):
                 pass
         except OSError as error:
-            raise _no_room(self._output.directory, error) from error
+            raise _no_room(self.output.directory, error) from error
         self._paths = [self._folder.shown(name) for name in names]
         self._published.clear()
         self._folder.let_go()
