@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -19,13 +20,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from mapreduce.engine.private import Private
-from mapreduce.engine.tenure import TOKEN_LEASE, Tenure
-from mapreduce.errors import JobCancelledError
+from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of
+from mapreduce.errors import JobCancelledError, JobHasDriverError, JobNotFoundError
 from mapreduce.ledger import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.interface import Handle
+from tuplespace.security import Key
+from tuplespace.template import Between
 from workers.blocks import BlockServer, keep_for, occupy, work_folder
 from workers.claims import clear_job
 from workers.errors import BlockLostError
@@ -44,6 +47,7 @@ _HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
+_LEDGER_TUPLES: Final = 16
 _WORKER: Final = ("worker", str, str, str, int)
 
 
@@ -117,6 +121,91 @@ class SpaceEngine:
                 return
             except errors.TupleSpaceError:
                 pass  # it may be back before the lease ends
+
+    @property
+    def key(self) -> Key:
+        """The cluster key."""
+        return self._key
+
+    def succeed(self, job: str, wait: float) -> dict[str, Any]:
+        """Begin to take over a job, whose driver is gone, instead of `open`.
+
+        Returns:
+            The job's description.
+
+        Raises:
+            JobNotFoundError: There is no such job. JobHasDriverError: It has one, which does not
+                let it go within `wait` seconds.
+        """
+        self._job = job
+        tenure = Tenure(self.space, self._key, job, self.driver, self._token_lease)
+        deadline = time.monotonic() + wait
+        while True:
+            found = self.space.read_all(("job", job, dict))
+            if not found:
+                raise JobNotFoundError(self._no_such_job())
+            left = deadline - time.monotonic()
+            try:
+                tenure.succeed(max(0.0, min(left, _RENEW_SECONDS)))
+            except errors.MatchTimeoutError:
+                if left <= 0:
+                    who = driver_of(self.space, job)
+                    raise JobHasDriverError(
+                        f"job {job} is driven by {who}, which is alive" if who else
+                        f"job {job} has not begun, or is no job of a driver that can be followed"
+                    ) from None
+            else:
+                self._tenure = tenure
+                return dict(found[0][2])
+
+    def _no_such_job(self) -> str:
+        jobs = sorted(value[1] for value in self.space.read_all(("job", str, dict)))
+        there = f"there are {', '.join(jobs)}" if jobs else "there is none at all"
+        return f"no job {self._job} at {self.uri}: it has ended, or never was; {there}"
+
+    def ledger(self) -> Iterator[list[Any]]:
+        """Yield the tuples of the job's ledger, some at a time."""
+        start = 0
+        while found := self.space.read_all(
+            ("ledger", self._job, Between(start, start + _LEDGER_TUPLES - 1), bytes)
+        ):
+            yield found
+            start += _LEDGER_TUPLES
+
+    def continue_from(self, serial: int) -> None:
+        """Go on with the ledger from this serial on."""
+        assert isinstance(self._tenure, Tenure)
+        self._tenure.continue_from(serial)
+
+    def take_back(self) -> frozenset[tuple[str, int, int]]:
+        """Take the tasks out of the space that nobody has claimed yet.
+
+        Returns:
+            The (phase, number, attempt) of those that are claimed, and of claimed results.
+        """
+        template = ("task", self._job, *[None] * 5)
+        with suppress(errors.MatchTimeoutError):
+            while True:
+                self.space.take_many(template, _OUTCOMES, timeout=0)
+        tasks = self.space.claimed(("task", self._job, str, int, str, str, bytes))
+        results = self.space.claimed(("result", self._job, str, int, bytes))
+        known = [*(Task.from_tuple(value, self._key) for value in tasks), *self._outcomes_in(results)]
+        return frozenset((each.phase, each.number, each.attempt) for each in known)
+
+    def go_on(self, description: dict[str, Any]) -> None:
+        """Make the job, all of whose ledger has been read, this driver's own."""
+        self._handle = self._write_job(description)
+        # The old one, which is older; should its lease have ended just now, `_renew` will tell.
+        with suppress(errors.MatchTimeoutError):
+            self.space.take(("job", self._job, dict), timeout=0)
+        self._start()
+
+    def leave(self) -> None:
+        """Let go of a job that cannot be gone on with: it is as it was."""
+        if isinstance(self._tenure, Tenure):
+            self._tenure.give_up()
+        self._job = ""
+        self.close()
 
     def record(self, event: Event) -> None:
         """See `Engine.record`."""
@@ -308,7 +397,7 @@ class SpaceEngine:
     def _clear(self) -> None:
         """End the job, and remove its tuples, unless it is another driver's."""
         with suppress(errors.TupleSpaceError), self._writing:
-            if not self._tenure.end():
+            if not self._job or not self._tenure.end():
                 return
             if self._handle is not None:
                 self._handle.cancel()  # the job ends here; the agents' sweep deletes the blocks

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from mapreduce.errors import JobHasDriverError, JobSupersededError, MapReduceError
+from mapreduce.errors import JobSupersededError, MapReduceError
 from mapreduce.ledger import Event, encode
 from tuplespace import errors
 from tuplespace.interface import Claim, Space
@@ -92,15 +92,9 @@ class Tenure:
         """Take over a job whose driver is gone; `continue_from` is to follow.
 
         Raises:
-            JobHasDriverError: It is not, within `timeout` seconds.
+            MatchTimeoutError: It is not, within `timeout` seconds.
         """
-        template = (TOKEN, self._job, int, str)
-        try:
-            old = self._space.claim(template, self._lease, timeout)
-        except errors.MatchTimeoutError:
-            drivers = [value[3] for value in self._space.claimed(template)]
-            who = f"is driven by {drivers[0]}" if drivers else "has no driver's token any more"
-            raise JobHasDriverError(f"job {self._job} {who}") from None
+        old = self._space.claim((TOKEN, self._job, int, str), self._lease, timeout)
         self._epoch = old.tuple[2] + 1
         old.confirm([(TOKEN, self._job, self._epoch, self._name)])
         self._claim = self._claim_token(_CLAIM_SECONDS)
@@ -129,8 +123,8 @@ class Tenure:
             raise self._superseded() from None
 
     def _superseded(self) -> JobSupersededError:
-        drivers = [value[3] for value in self._space.claimed((TOKEN, self._job, int, str))]
-        where = f" ({drivers[0]})" if drivers else ""
+        driver = driver_of(self._space, self._job)
+        where = f" ({driver})" if driver else ""
         return JobSupersededError(
             f"another driver{where} has taken job {self._job} over, or it was ended, while this one "
             "was asleep or cut off from the space; this one has changed nothing since"
@@ -323,3 +317,8 @@ class Tenure:
             "job %s goes on without a ledger, because the space is full: if its driver dies, it "
             "cannot be resumed", self._job,
         )  # fmt: skip
+
+
+def driver_of(space: Space, job: str) -> str:
+    """Return the name of a job's driver, "host/pid"; empty: it has none."""
+    return next((value[3] for value in space.claimed((TOKEN, job, int, str))), "")

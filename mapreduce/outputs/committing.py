@@ -2,12 +2,15 @@
 
 ::
 
-    prepare   <dir>/.tuplemill-<job>/owner          a random token and the driver's host, locked
+    prepare   <dir>/.tuplemill-<job>/owner          a random token, the driver's host, and a token of
+                                                    its own; locked
     worker    <dir>/.tuplemill-<job>/part-00003-0-5f0c..   if it sees that token there; else a block
     keep      the driver takes in the winner's file, or pulls the winner's block to one beside it
-    finish    each winner's file is renamed to <dir>/part-00003.txt, the folder goes, then _SUCCESS
+    finish    each winner's file is renamed to <dir>/part-00003.txt, then _SUCCESS, the folder goes
 
-Only the driver renames, so no late or second attempt can touch a file that counts.
+Only the driver renames, so no late or second attempt can touch a file that counts. One that takes
+the job over puts an owner file of its own in the place of the first one's, which from then on
+neither renames nor deletes anything.
 
 =====================================  ============================================================
 what happens                           what comes of it
@@ -17,6 +20,7 @@ killed after writing, unconfirmed      a whole file aside that nobody names; the
 two attempts end well                  the first outcome wins; the other's file goes with the folder
 the winner's block is gone             the reduce runs again
 reduce raises, disk full, cancel       JobFailedError or JobCancelledError; the directory is as before
+driver killed, and the job taken over  its successor's owner file; what has its name already has it
 driver killed                          the folder aside stays, unlocked: the next run of a driver on
                                        the same host into this directory removes it; others (and any
                                        run, for a URL) say what to delete
@@ -125,6 +129,10 @@ class FileResults:
         self._published: list[str] = []
         self._paths: list[str] = []
         self._abandon: Any = None
+        self._engine: Engine | None = None
+        self._own = secrets.token_hex(8)
+        #: Whether a driver that is gone had published all.
+        self._is_whole = False
 
     def prepare(self) -> None:
         """Make the folder aside.
@@ -136,13 +144,15 @@ class FileResults:
         directory = self.output.directory
         try:
             aside = self._folder.path(self._aside)
-            self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
+            self._abandon = finalize_here(
+                self, _abandon, self._folder, aside, self._published, self._own
+            )
             with self._folder.alone():
                 self._refuse_unless_empty()
                 self._folder.make(aside)
                 owner = self._folder.path(self._aside, _OWNER)
                 with self._folder.open(owner, "xb") as file:
-                    file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
+                    file.write(self._owner())
                 self._folder.hold(owner)
                 self._refuse_unless_empty()  # a driver of another host may have come meanwhile
         except InvalidJobError:
@@ -151,6 +161,38 @@ class FileResults:
         except OSError as error:
             self.abandon()
             raise InvalidJobError(f"cannot write output to {directory}: {error}") from error
+
+    def _owner(self) -> bytes:
+        return f"{self.work.token}\n{socket.gethostname()}\n{self._own}".encode()
+
+    def adopt(self, mark: str) -> None:
+        """Take the folder aside over from a driver that is gone.
+
+        Raises:
+            InvalidJobError: It is not there: somebody has deleted it, or this is another host.
+        """
+        aside = self._folder.path(self._aside)
+        self.work = self.work._replace(token=mark)
+        self.mark = mark
+        try:
+            self._is_whole = SUCCESS in self._folder.names()
+            if self._is_whole:
+                return
+            with self._folder.open(self._folder.path(self._aside, _OWNER), "rb") as file:
+                if file.read().split(b"\n")[0] != mark.encode():
+                    raise FileNotFoundError(f"{aside} is of another folder")
+            self._abandon = finalize_here(
+                self, _abandon, self._folder, aside, self._published, self._own
+            )
+            draft = self._folder.path(self._aside, f"{_OWNER}-{self._own}")
+            with self._folder.open(draft, "xb") as file:
+                file.write(self._owner())
+            self._folder.hold(draft)
+            self._folder.move(draft, self._folder.path(self._aside, _OWNER))
+        except OSError as error:
+            raise InvalidJobError(
+                f"job {self._job} cannot go on writing to {self.output.directory} from here: {error}"
+            ) from error
 
     def _refuse_unless_empty(self) -> None:
         names = set(self._folder.names()) - {self._aside}
@@ -173,7 +215,7 @@ class FileResults:
         owner = self._folder.path(name, _OWNER)
         host = b""
         with suppress(FileNotFoundError), self._folder.open(owner, "rb") as file:
-            host = file.read().partition(b"\n")[2]
+            host = (file.read().split(b"\n") + [b""])[1]
         ours = host in {b"", socket.gethostname().encode()}
         if not ours or not self._folder.hold(owner):
             raise InvalidJobError(
@@ -184,6 +226,7 @@ class FileResults:
 
     def begin(self, engine: Engine) -> None:
         """See `Results.begin`."""
+        self._engine = engine
 
     def keep(self, number: int, parcel: Parcel, engine: Engine) -> None:
         """Take in the file of a reduce whose outcome counts.
@@ -191,8 +234,13 @@ class FileResults:
         Raises:
             BlockLostError: It is gone. JobFailedError: There is no room for it.
         """
+        if self._is_whole:
+            return
         found: Written | Parcel = load(engine.receive(parcel))
         if isinstance(found, Written):
+            if self._is_published(number, found):
+                self._kept[number] = self._final(number)
+                return
             try:
                 size = self._folder.size(found.path)
             except OSError as error:
@@ -209,6 +257,16 @@ class FileResults:
             raise _no_room(path, error) from error
         self._kept[number] = path
 
+    def _final(self, number: int) -> str:
+        return self._folder.path(part_name(number) + self.output.suffix)
+
+    def _is_published(self, number: int, found: Written) -> bool:
+        """Whether a driver that is gone has given this file its name."""
+        try:
+            return self._folder.size(self._final(number)) == found.size
+        except OSError:
+            return False
+
     def keep_here(self, number: int, result: Any) -> None:
         """Write a result of this very process."""
         path = self._folder.path(self._aside, part_name(number))
@@ -221,17 +279,27 @@ class FileResults:
         Raises:
             JobFailedError: That cannot be done.
         """
+        if self._engine is not None:
+            self._engine.check()  # a driver that was superseded publishes nothing
+        if self._is_whole:
+            names = sorted(name for name in self._folder.names() if name.startswith("part-"))
+            self._paths = [self._folder.shown(name) for name in names]
+            self._folder.remove(self._folder.path(self._aside))
+            return
         kept = [self._kept[number] for number in sorted(self._kept)]
         try:
             self.output.settle(kept, self._folder.open)  # it may replace some
             names = [part_name(number) + self.output.suffix for number in range(len(kept))]
             for name, path in zip(names, kept, strict=True):
                 final = self._folder.path(name)
-                self._folder.move(path, final)
+                if path != final:
+                    self._folder.move(path, final)
                 self._published.append(final)
-            self._folder.remove(self._folder.path(self._aside))
-            with self._folder.open(self._folder.path(SUCCESS), "xb"):
+            success = self._folder.path(SUCCESS)
+            self._published.append(success)
+            with self._folder.open(success, "xb"):
                 pass
+            self._folder.remove(self._folder.path(self._aside))
         except OSError as error:
             raise _no_room(self.output.directory, error) from error
         self._paths = [self._folder.shown(name) for name in names]
@@ -272,7 +340,12 @@ def part_name(number: int) -> str:
     return f"part-{number:05}"
 
 
-def _abandon(folder: Folder, aside: str, published: Iterable[str]) -> None:
+def _abandon(folder: Folder, aside: str, published: Iterable[str], own: str) -> None:
+    owner = folder.path(aside, _OWNER)
+    with suppress(OSError), folder.open(owner, "rb") as file:
+        if file.read().split(b"\n")[-1] != own.encode():
+            folder.let_go()  # another driver's by now
+            return
     for path in (*published, aside):
         folder.remove(path)
     folder.undo()
