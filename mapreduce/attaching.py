@@ -15,11 +15,15 @@ from typing import Any, Final
 
 from mapreduce.driver import Inheritance
 from mapreduce.engine.space import SpaceEngine
-from mapreduce.errors import InvalidJobError
+from mapreduce.engine.tenure import driver_of, no_such_job
+from mapreduce.errors import InvalidJobError, JobNotFoundError
 from mapreduce.ledger import Decoder, History
 from mapreduce.outputs.results import Results, results_of
 from mapreduce.run import JobRun
+from tuplespace.errors import MatchTimeoutError
+from tuplespace.interface import Space
 from tuplespace.pickles import load
+from workers.claims import clear_job
 from workers.errors import BlockLostError
 from workers.task import Parcel
 
@@ -41,10 +45,28 @@ def attach(engine: SpaceEngine, job: str, wait: float = WAIT_SECONDS) -> JobRun:
         results = _results_of(history)
         engine.go_on(description)
         inheritance = Inheritance(history, engine.take_back(), parcels, home)
-        return JobRun(job, lambda: engine, inheritance, results)
+        return JobRun(job, lambda: engine, inheritance, results, description.get("label", ""))
     except BaseException:
         engine.leave()
         raise
+
+
+def cancel(space: Space, job: str) -> str:
+    """End a job from outside its driver, which hears of it within about a second.
+
+    Returns:
+        The name of its driver, "host/pid"; empty: it has none, and all of it is cleared up.
+
+    Raises:
+        JobNotFoundError: There is no such job. TupleSpaceError: The space was lost.
+    """
+    try:
+        space.take(("job", job, dict), timeout=0)
+    except MatchTimeoutError:
+        raise JobNotFoundError(no_such_job(space, job)) from None
+    driver = driver_of(space, job)
+    clear_job(space, job)
+    return driver
 
 
 def _read_ledger(engine: SpaceEngine, job: str) -> History:

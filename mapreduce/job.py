@@ -202,7 +202,7 @@ class MapReduceJob:
         if label and isinstance(plan, Planned):
             plan.description["label"] = label
         results.prepare()
-        return JobRun(job, engine, plan, results)
+        return JobRun(job, engine, plan, results, label)
 
     def run_sequential(self) -> list[Any]:
         """Run the job in this process, one task after the other: for tests and debuggers.

@@ -28,14 +28,14 @@ class JobRun:
     """A job on its way; made by `MapReduceJob.submit` and `MapReduceJob.attach`.
 
     Attributes:
-        id: The job's id. report: What it took, so far.
+        id: The job's id. label: What its user calls it. report: What it took, so far.
     """
 
     def __init__(
         self, id: str, engine: Callable[[], Engine],
-        plan: Planned | Callable[[], Planned] | Inheritance, results: Results,
+        plan: Planned | Callable[[], Planned] | Inheritance, results: Results, label: str = "",
     ) -> None:  # fmt: skip
-        self.id = id
+        self.id, self.label = id, label
         self._driver = Driver(id, plan, results)
         self.report: Report = self._driver.report
         self._engine: Engine | None = None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mapreduce.engine.private import Private
-from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of
+from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
 from mapreduce.errors import JobCancelledError, JobHasDriverError, JobNotFoundError
 from mapreduce.ledger import Event
 from tuplespace import errors
@@ -143,7 +143,7 @@ class SpaceEngine:
         while True:
             found = self.space.read_all(("job", job, dict))
             if not found:
-                raise JobNotFoundError(self._no_such_job())
+                raise JobNotFoundError(no_such_job(self.space, job))
             left = deadline - time.monotonic()
             try:
                 tenure.succeed(max(0.0, min(left, _RENEW_SECONDS)))
@@ -157,11 +157,6 @@ class SpaceEngine:
             else:
                 self._tenure = tenure
                 return dict(found[0][2])
-
-    def _no_such_job(self) -> str:
-        jobs = sorted(value[1] for value in self.space.read_all(("job", str, dict)))
-        there = f"there are {', '.join(jobs)}" if jobs else "there is none at all"
-        return f"no job {self._job} at {self.uri}: it has ended, or never was; {there}"
 
     def ledger(self) -> Iterator[list[Any]]:
         """Yield the tuples of the job's ledger, some at a time."""

@@ -322,3 +322,10 @@ class Tenure:
 def driver_of(space: Space, job: str) -> str:
     """Return the name of a job's driver, "host/pid"; empty: it has none."""
     return next((value[3] for value in space.claimed((TOKEN, job, int, str))), "")
+
+
+def no_such_job(space: Space, job: str) -> str:
+    """Say that there is none of this id, and which there are."""
+    jobs = sorted(value[1] for value in space.read_all(("job", str, dict)))
+    there = f"the jobs are {', '.join(jobs)}" if jobs else "there is none at all"
+    return f"there is no job {job!r}: it has ended, or never was; {there}"
