@@ -13,8 +13,6 @@ from tuplespace.interface import Space
 class Private:
     """What `Tenure` is, without token and ledger; see there."""
 
-    is_lost = False
-
     def __init__(self, space: Space) -> None:
         self._space = space
 
@@ -52,9 +50,8 @@ class Private:
             return False
         return True
 
-    def end(self) -> bool:
+    def end(self) -> None:
         """See `Tenure.end`."""
-        return True
 
     def release(self) -> None:
         """See `Tenure.release`."""

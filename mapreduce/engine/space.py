@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from mapreduce.engine.private import Private
 from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
-from mapreduce.errors import JobCancelledError, JobHasDriverError, JobNotFoundError
+from mapreduce.errors import JobCancelledError, JobHasDriverError, JobNotFoundError, JobSupersededError
 from mapreduce.ledger import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
@@ -82,7 +82,7 @@ class SpaceEngine:
         self._handle: Handle | None = None
         self._closing = threading.Event()
         self._interrupted = threading.Event()
-        self._ended_elsewhere = False
+        self._ended_elsewhere = self._is_cleared = False
 
     @property
     def uri(self) -> str:
@@ -293,6 +293,7 @@ class SpaceEngine:
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
         if self._ended_elsewhere:
+            self._tenure.stand()  # a successor writes a job's tuple of its own
             raise JobCancelledError(
                 f"job {self._job} was cancelled from elsewhere, or its driver slept for more than "
                 f"{self._lease:g} s"
@@ -383,7 +384,7 @@ class SpaceEngine:
         if self._server is not None:
             self._server.stop()
         self._workplace.reader.close()
-        if self._job and not self._tenure.is_lost:
+        if self._job and (self._is_cleared or self._private):
             shutil.rmtree(self._root / self._job, ignore_errors=True)
         self._occupied.close()
         if self._owned:
@@ -391,10 +392,12 @@ class SpaceEngine:
 
     def _clear(self) -> None:
         """End the job, and remove its tuples, unless it is another driver's."""
-        with suppress(errors.TupleSpaceError), self._writing:
-            if not self._job or not self._tenure.end():
+        with suppress(errors.TupleSpaceError, JobSupersededError), self._writing:
+            if not self._job:
                 return
+            self._tenure.end()
             if self._handle is not None:
                 self._handle.cancel()  # the job ends here; the agents' sweep deletes the blocks
             clear_job(self.space, self._job)
             self._tenure.release()
+            self._is_cleared = True

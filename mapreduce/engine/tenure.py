@@ -137,11 +137,6 @@ class Tenure:
 
     # -- what the driver does
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether another driver has the job."""
-        return isinstance(self._error, JobSupersededError)
-
     def check(self) -> None:
         """Raise what has ended the tenure, if something has."""
         if self._error is not None:
@@ -213,14 +208,19 @@ class Tenure:
             waiting.confirm()
         return True
 
-    def end(self) -> bool:
-        """Write nothing any more; False if the job is another's. `release` is to follow."""
+    def end(self) -> None:
+        """Write nothing any more; `release` is to follow.
+
+        Raises:
+            JobSupersededError: The job is another's, who goes on with it.
+        """
         self._stopped.set()
         with self._changed:
             self._changed.notify_all()
         with self._writing:  # the bookkeeper may be at it
             self._is_recorded = False
-            return not self.is_lost and self._claim is not None
+            self._encoded.clear()
+            self._through([])
 
     def release(self) -> None:
         """Remove the token, and what results this driver has; after the job's other tuples."""
