@@ -337,8 +337,11 @@ class SpaceEngine:
         # A client of its own: the user may close the other.
         space = connect(self.uri, key_file=str(self._key.path), retry_for=_HOLD_RETRY_SECONDS)
         occupied = occupy(self._root)
+        predecessors = space.count(("job", job, dict))
         handle = space.write(("job", job, description), lease=JOB_LEASE)
         space.keep(handle, JOB_LEASE)
+        for _ in range(predecessors):  # a driver that is gone; it is older
+            space.take(("job", job, dict), timeout=0)
 
         def release() -> None:
             # It may be the garbage collector that waits: a space that is away is left to the lease.

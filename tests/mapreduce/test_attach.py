@@ -275,8 +275,8 @@ def test_large_splits_and_functions_are_on_the_disk_of_the_drivers_host(
     drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
 ) -> None:
     large = """
-padding, inner = b"x" * 3_000_000, map_function
-job.data = [(record, b"y" * 2000) for record in range(records)]
+padding, inner = os.urandom(3_000_000), map_function
+job.data = [(record, bytes([record % 256]) * 2000) for record in range(records)]
 job.map = lambda split: inner([record for record, _ in split][: len(padding)])
 """
     process, job = drivers.start(large)
@@ -284,6 +284,7 @@ job.map = lambda split: inner([record for record, _ in split][: len(padding)])
     eventually(lambda: len(drivers.done()) == 4)
     process.kill()
     with connect(standing_cluster.uri) as space:
+        assert sum(len(value[3]) for value in space.read_all(("ledger", job, int, bytes))) < 200_000
         with pytest.raises(InvalidJobError, match="cannot go on here: .*on host .* is out of reach"):
             attaching.attach(SpaceEngine(space, host="elsewhere"), job)
         run = MapReduceJob.attach(space, job)
@@ -378,7 +379,7 @@ def test_a_job_without_a_driver_is_cleared_up_when_its_lease_ends_blocks_include
     more = """
 from mapreduce.engine.space import SpaceEngine
 from tuplespace import connect
-job.data = [(record, b"y" * 2000) for record in range(records)]
+job.data = [(record, bytes([record % 256]) * 2000) for record in range(records)]
 job.map = lambda split: map_function([record for record, _ in split])
 """
     drive = DRIVE.replace("sys.argv[1]", "SpaceEngine(connect(sys.argv[1]), lease=3.0)")
@@ -407,3 +408,59 @@ def test_a_folder_of_a_job_outlives_its_driver_but_not_for_ever(tmp_path: Path) 
     blocks.keep_for(folder, -1)
     blocks.remove_deserted(tmp_path)
     assert not folder.exists()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(12))
+def test_a_driver_killed_at_any_moment_is_succeeded_by_another(
+    drivers: Any, standing_cluster: Any, seed: int
+) -> None:
+    # Ever later: when so many tuples of the job, of whatever kind, have been written.
+    [process, job], moment = drivers.start(), 3 + 3 * seed
+    drivers.let(*JOB_FIRSTS, "reduce")
+    with connect(standing_cluster.uri) as space:
+        written = 0
+        while process.poll() is None and written < moment:
+            written = len(events_of(space, standing_cluster.key, job)) + space.count(
+                ("result", job, *[None] * 3)
+            )
+            if space.count(("job", job, None)) == 0:
+                break
+        process.kill()
+        process.wait()
+        try:
+            run = MapReduceJob.attach(space, job)
+        except JobNotFoundError:
+            assert len(drivers.done()) == 11
+            return
+        assert flat(run.result(30)) == expected()
+        assert sorted(Counter(drivers.done()).values()) == [1] * 11
+        assert sum(run.report.tasks_by_worker.values()) == 11
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(3))
+def test_a_job_survives_one_driver_after_the_other(
+    drivers: Any, standing_cluster: Any, eventually: Callable[..., Any], seed: int
+) -> None:
+    process, job = drivers.start()
+    drivers.let(JOB_FIRSTS[0])
+    eventually(lambda: len(drivers.done()) == 1)
+    process.kill()
+    follow = """
+run = MapReduceJob.attach(sys.argv[1], (folder / "id").read_text())
+print(run.id, flush=True)
+run.result()
+"""
+    (drivers.folder / "id").write_text(job)
+    for number in range(1, 4):
+        process, again = drivers.start(drive=follow)
+        assert again == job
+        drivers.let(JOB_FIRSTS[number])
+        eventually(lambda least=number + 1: len(drivers.done()) >= least)
+        process.kill()
+    with connect(standing_cluster.uri) as space:
+        drivers.let(*JOB_FIRSTS, "reduce")
+        run = MapReduceJob.attach(space, job)
+        assert flat(run.result(30)) == expected()
+        assert sorted(Counter(drivers.done()).values()) == [1] * 11
