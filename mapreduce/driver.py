@@ -280,6 +280,8 @@ class Driver:
     def _take_in(self, outcome: Outcome, engine: Engine) -> list[Order]:
         with self._lock:
             misfit = self._plan.misfit(outcome)
+            if not misfit and self._plan.is_settled(*outcome[1:4]):
+                return []
         if misfit:
             logger.warning("job %s drops a result for %s %s: %s", self.job, outcome.phase,
                            outcome.number, misfit)  # fmt: skip

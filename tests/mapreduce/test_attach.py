@@ -413,13 +413,14 @@ def test_a_folder_of_a_job_outlives_its_driver_but_not_for_ever(tmp_path: Path) 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(12))
 def test_a_driver_killed_at_any_moment_is_succeeded_by_another(
-    drivers: Any, standing_cluster: Any, seed: int
+    drivers: Any, standing_cluster: Any, eventually: Callable[..., Any], seed: int
 ) -> None:
     # Ever later: when so many tuples of the job, of whatever kind, have been written.
-    [process, job], moment = drivers.start(), 3 + 3 * seed
-    drivers.let(*JOB_FIRSTS, "reduce")
+    [process, job], moment = drivers.start(), 9 + seed
     with connect(standing_cluster.uri) as space:
         written = 0
+        eventually(lambda: space.count(("ledger", job, int, bytes)))
+        drivers.let(*JOB_FIRSTS, "reduce")
         while process.poll() is None and written < moment:
             written = len(events_of(space, standing_cluster.key, job)) + space.count(
                 ("result", job, *[None] * 3)
