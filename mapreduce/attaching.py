@@ -138,4 +138,3 @@ def _results_of(history: History) -> Results:
     results = results_of(output, history.job)
     results.adopt(history.facts["mark"])
     return results
-

@@ -169,9 +169,7 @@ class MapReduceJob:
             return attach(SpaceEngine(connect(space), owned=True), id)
         return attach(SpaceEngine(space) if isinstance(space, RemoteSpace) else space, id)
 
-    def submit(
-        self, space: RemoteSpace | str | Engine | None = None, *, label: str = ""
-    ) -> JobRun:
+    def submit(self, space: RemoteSpace | str | Engine | None = None, *, label: str = "") -> JobRun:
         """Start the job and return at once; see `run`.
 
         The job ends with its program. One that ends by itself cancels the jobs that it has not

@@ -201,11 +201,9 @@ class History:
     ) -> None:  # fmt: skip
         if number != len(self.splits):
             raise LedgerError(f"the ledger of job {self.job} has no split {len(self.splits)}")
+        parcels = tuple(map(Parcel.from_plain, blocks))
         self.splits.append(
-            RecordedSplit(
-                Parcel.from_plain(argument), tuple(map(Parcel.from_plain, blocks)), affinity, wait,
-                tuple(files), said,
-            )  # fmt: skip
+            RecordedSplit(Parcel.from_plain(argument), parcels, affinity, wait, tuple(files), said)
         )
         if self.facts["maps"] is None:
             self._issue(self.plan.add_map())
@@ -239,6 +237,9 @@ class History:
 
 
 def _outcome_of(job: str, fields: Any) -> Outcome:
-    *facts, value, details, counters = fields
+    phase, number, attempt, status, worker, pid, seconds, value, details, counters = fields
     parcel = None if value is None else Parcel.from_plain(value)
-    return Outcome(job, *facts, parcel, details or {}, counters or {})
+    return Outcome(
+        job, phase, number, attempt, status, worker, pid, seconds, parcel, details or {},
+        counters or {},
+    )  # fmt: skip

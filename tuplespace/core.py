@@ -379,8 +379,6 @@ class SpaceCore(CallDesk):
         self._give_back(back)
         return failures
 
-    # -- looking in
-
     def _status(self, lane: Lane) -> dict[str, Any]:
         return self.status(self.now)
 

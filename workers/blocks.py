@@ -8,7 +8,7 @@ Layout, one folder for all agents of a user on a host::
 
     <root>/<space id>/<job>/map-12-5f0c.blocks
     <root>/<space id>/.in-use                     locked by everybody who works for the space
-    <root>/<space id>/<job>/.until                its time of change: when that may go, worked for or not
+    <root>/<space id>/<job>/.until                when it may go at the earliest: its time of change
     <root>/code/<digest>/                         modules of jobs, see `bundles`
 """
 
@@ -47,8 +47,7 @@ from workers.files import open_distant
 FRAME_BYTES: Final = 4 << 20
 _OBJECT_NAME: Final = "blocks"
 _SCOPE: Final = re.compile(r"%\w+(?=])")
-_MARK: Final = ".in-use"
-_UNTIL: Final = ".until"
+_MARK, _UNTIL = ".in-use", ".until"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
 _OCCUPY_TRIES: Final = 100
@@ -129,19 +128,18 @@ def occupy(folder: Path) -> Any:
 
 def keep_for(folder: Path, seconds: float) -> None:
     """Let a job's folder, if there is one, outlive its driver by so many seconds."""
-    until = time.time() + seconds
     with contextlib.suppress(OSError):
         (folder / _UNTIL).touch()
-        os.utime(folder / _UNTIL, (until, until))
+        os.utime(folder / _UNTIL, times=(time.time() + seconds,) * 2)
 
 
 def remove_deserted(root: Path) -> None:
     """Delete the folders of spaces that nobody on this host works for any more."""
     for mark in root.glob(f"*/{_MARK}"):
         with contextlib.suppress(OSError), open(mark) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
                 continue
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(mark.parent, ignore_errors=True)
 
 

@@ -19,13 +19,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from mapreduce.engine.holding import hold
 from mapreduce.engine.private import Private
 from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
-from mapreduce.errors import JobCancelledError, JobHasDriverError, JobNotFoundError, JobSupersededError
+from mapreduce.errors import (
+    JobCancelledError,
+    JobHasDriverError,
+    JobNotFoundError,
+    JobSupersededError,
+)
 from mapreduce.ledger import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
-from tuplespace.connect import connect
 from tuplespace.interface import Handle
 from tuplespace.security import Key
 from tuplespace.template import Between
@@ -43,7 +48,6 @@ JOB_LEASE: Final = 600.0
 _RENEW_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
-_HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
@@ -151,8 +155,9 @@ class SpaceEngine:
                 if left <= 0:
                     who = driver_of(self.space, job)
                     raise JobHasDriverError(
-                        f"job {job} is driven by {who}, which is alive" if who else
-                        f"job {job} has not begun, or is no job of a driver that can be followed"
+                        f"job {job} is driven by {who}, which is alive"
+                        if who
+                        else f"job {job} has not begun, or is no job of a driver that can be followed"
                     ) from None
             else:
                 self._tenure = tenure
@@ -184,8 +189,12 @@ class SpaceEngine:
                 self.space.take_many(template, _OUTCOMES, timeout=0)
         tasks = self.space.claimed(("task", self._job, str, int, str, str, bytes))
         results = self.space.claimed(("result", self._job, str, int, bytes))
-        known = [*(Task.from_tuple(value, self._key) for value in tasks), *self._outcomes_in(results)]
-        return frozenset((each.phase, each.number, each.attempt) for each in known)
+        known = {
+            (task.phase, task.number, task.attempt)
+            for task in (Task.from_tuple(value, self._key) for value in tasks)
+        }
+        known |= {(each.phase, each.number, each.attempt) for each in self._outcomes_in(results)}
+        return frozenset(known)
 
     def go_on(self, description: dict[str, Any]) -> None:
         """Make the job, all of whose ledger has been read, this driver's own."""
@@ -334,27 +343,7 @@ class SpaceEngine:
         self, job: str, description: dict[str, Any]
     ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
         """See `Engine.hold`."""
-        # A client of its own: the user may close the other.
-        space = connect(self.uri, key_file=str(self._key.path), retry_for=_HOLD_RETRY_SECONDS)
-        occupied = occupy(self._root)
-        predecessors = space.count(("job", job, dict))
-        handle = space.write(("job", job, description), lease=JOB_LEASE)
-        space.keep(handle, JOB_LEASE)
-        for _ in range(predecessors):  # a driver that is gone; it is older
-            space.take(("job", job, dict), timeout=0)
-
-        def release() -> None:
-            # It may be the garbage collector that waits: a space that is away is left to the lease.
-            space.retry_for = 0
-            with suppress(errors.TupleSpaceError):
-                handle.cancel()  # the agents' sweep deletes the blocks
-            space.close()
-            occupied.close()
-
-        def hosts() -> set[str]:
-            return {value[2] for value in space.read_all(_WORKER)}
-
-        return release, hosts
+        return hold(self.uri, self._key, self._root, job, description, self._lease)
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""

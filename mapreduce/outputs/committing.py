@@ -215,7 +215,7 @@ class FileResults:
         owner = self._folder.path(name, _OWNER)
         host = b""
         with suppress(FileNotFoundError), self._folder.open(owner, "rb") as file:
-            host = (file.read().split(b"\n") + [b""])[1]
+            host = [*file.read().split(b"\n"), b""][1]
         ours = host in {b"", socket.gethostname().encode()}
         if not ours or not self._folder.hold(owner):
             raise InvalidJobError(

@@ -152,11 +152,9 @@ def test_aimed_tasks_run_at_their_host_or_worker(
     monkeypatch.setattr(stream, "HEAD_RECORDS", 3)
     job.data = iter(job.data)
     assert ran_at(job.run(space), hosts) == expected
-    assert jobs.next(timeout=5).tuple[2] == {
-        "maps": 0,
-        "reduces": stream.STREAM_REDUCE_TASKS,
-        "affinity": True,
-    }
+    told = jobs.next(timeout=5).tuple[2]
+    assert (told["maps"], told["reduces"]) == (0, stream.STREAM_REDUCE_TASKS)
+    assert told["affinity"]
     jobs.cancel()
 
 

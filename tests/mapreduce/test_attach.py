@@ -27,12 +27,15 @@ from mapreduce import (
     sum_values,
 )
 from mapreduce.engine.space import SpaceEngine
+from mapreduce.engine.tenure import driver_of
 from mapreduce.ledger import Decoder
 from tuplespace import connect
 from workers import blocks
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+ROOT = Path(__file__).resolve().parents[2]
 
 #: Maps and reduces say what they have done; each map waits until it may.
 JOB = """
@@ -195,7 +198,9 @@ def test_a_driver_that_wakes_up_is_refused_and_changes_nothing(
         "job.submit(sys.argv[1])",
         "job.submit(SpaceEngine(connect(sys.argv[1]), owned=True, token_lease=1.0))",
     )
-    drive = "from mapreduce.engine.space import SpaceEngine\nfrom tuplespace import connect\n" + drive
+    drive = (
+        "from mapreduce.engine.space import SpaceEngine\nfrom tuplespace import connect\n" + drive
+    )
     process, job = drivers.start(drive=drive)
     drivers.let(*JOB_FIRSTS[:4])
     eventually(lambda: len(drivers.done()) == 4)
@@ -246,7 +251,9 @@ job.map = lambda split: map_function([0, *split][1:])
         sent = eventually(lambda: (space.count(("ledger", job, int, bytes)) > 1) and 1)
         assert sent
         process.kill()
-        with pytest.raises(InvalidJobError, match=r"and split \d+ was never read; run the job again"):
+        with pytest.raises(
+            InvalidJobError, match=r"and split \d+ was never read; run the job again"
+        ):
             MapReduceJob.attach(space, job)
         assert space.count(("job", job, None)) == 1  # as it was
         attaching.cancel(space, job)
@@ -285,7 +292,9 @@ job.map = lambda split: inner([record for record, _ in split][: len(padding)])
     process.kill()
     with connect(standing_cluster.uri) as space:
         assert sum(len(value[3]) for value in space.read_all(("ledger", job, int, bytes))) < 200_000
-        with pytest.raises(InvalidJobError, match="cannot go on here: .*on host .* is out of reach"):
+        with pytest.raises(
+            InvalidJobError, match=r"cannot go on here: .*on host .* is out of reach"
+        ):
             attaching.attach(SpaceEngine(space, host="elsewhere"), job)
         run = MapReduceJob.attach(space, job)
         drivers.let(*JOB_FIRSTS, "reduce")
@@ -408,6 +417,41 @@ def test_a_folder_of_a_job_outlives_its_driver_but_not_for_ever(tmp_path: Path) 
     blocks.keep_for(folder, -1)
     blocks.remove_deserted(tmp_path)
     assert not folder.exists()
+
+
+def test_the_command_line_resumes_and_cancels(
+    drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
+) -> None:
+    def invoke(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *words, "--space", standing_cluster.uri],
+            capture_output=True, text=True, env=standing_cluster.environment, cwd=ROOT,
+            timeout=30, check=False,
+        )  # fmt: skip
+
+    process, job = drivers.start()
+    eventually(lambda: (drivers.let(JOB_FIRSTS[0]), drivers.done())[1])
+    process.kill()
+    with connect(standing_cluster.uri) as space:
+        eventually(lambda: not driver_of(space, job))
+    assert f"none: invoke resume {job}" in invoke("status").stdout
+    drivers.let(*JOB_FIRSTS, "reduce")
+    resumed = invoke("resume", job)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert f"job {job} goes on: 1 of 8 maps and 0 of 3 reduces are done" in resumed.stdout
+    assert sorted(Counter(drivers.done()).values()) == [1] * 11
+
+    process, job = drivers.start()
+    with connect(standing_cluster.uri) as space:
+        eventually(lambda: space.count(("job", job, None)))
+    cancelled = invoke("cancel", job)
+    assert (cancelled.returncode, cancelled.stderr) == (0, "")
+    assert f"job {job} is cancelled; its driver" in cancelled.stdout
+    assert "cancelled from elsewhere" in process.communicate(timeout=10)[1]
+    for verb in ("cancel", "resume"):
+        again = invoke(verb, job)
+        assert again.returncode == 1
+        assert again.stderr.startswith(f"error: there is no job {job!r}")
 
 
 @pytest.mark.faults

@@ -141,7 +141,7 @@ def test_nothing_is_believed_that_was_not_sealed_for_this_place(key: Key) -> Non
     for forged in (
         (*first[:3], first[3][:-1] + b"x"),
         ("ledger", "other", 0, first[3]),
-        (*[*encode([("end",)], "j", 1, key)][0][:2], 0, [*encode([()], "j", 1, key)][0][3]),
+        ("ledger", "j", 0, next(encode([("end",)], "j", 1, key))[3]),
     ):
         with pytest.raises(AuthenticationError):
             [*Decoder(forged[1], key).feed([forged])]

@@ -534,7 +534,9 @@ def test_what_is_for_templates_cannot_be_written(space, field):
         space.write(("k", field))
 
 
-@pytest.mark.parametrize("verb", ["take", "write", "claim", "notify", "keep", "swap", "explain", "claimed"])
+@pytest.mark.parametrize(
+    "verb", ["take", "write", "claim", "notify", "keep", "swap", "explain", "claimed"]
+)
 def test_help_tells_what_a_verb_does_and_not_where_that_stands(space, verb):
     told = inspect.getdoc(getattr(space, verb))
     assert told == inspect.getdoc(getattr(Space, verb))
