@@ -17,8 +17,9 @@ from mapreduce.driver import Inheritance
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.engine.tenure import driver_of, no_such_job
 from mapreduce.errors import InvalidJobError, JobNotFoundError
-from mapreduce.ledger import Decoder, History
+from mapreduce.ledger import History
 from mapreduce.outputs.results import Results, results_of
+from mapreduce.records import Decoder
 from mapreduce.run import JobRun
 from tuplespace.errors import MatchTimeoutError
 from tuplespace.interface import Space

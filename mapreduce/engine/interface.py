@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from mapreduce.ledger import Event
+from mapreduce.records import Event
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mapreduce.ledger import Event
+from mapreduce.records import Event
 from tuplespace import errors
 from tuplespace.interface import Space
 

@@ -28,7 +28,7 @@ from mapreduce.errors import (
     JobNotFoundError,
     JobSupersededError,
 )
-from mapreduce.ledger import Event
+from mapreduce.records import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle

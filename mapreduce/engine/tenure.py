@@ -29,7 +29,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mapreduce.errors import JobSupersededError, MapReduceError
-from mapreduce.ledger import Event, encode
+from mapreduce.records import Event, encode
 from tuplespace import errors
 from tuplespace.interface import Claim, Space
 from tuplespace.security import Key

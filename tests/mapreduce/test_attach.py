@@ -28,7 +28,7 @@ from mapreduce import (
 )
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.engine.tenure import driver_of
-from mapreduce.ledger import Decoder
+from mapreduce.records import Decoder
 from tuplespace import connect
 from workers import blocks
 
@@ -437,8 +437,9 @@ def test_the_command_line_resumes_and_cancels(
     assert f"none: invoke resume {job}" in invoke("status").stdout
     drivers.let(*JOB_FIRSTS, "reduce")
     resumed = invoke("resume", job)
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert f"job {job} goes on: 1 of 8 maps and 0 of 3 reduces are done" in resumed.stdout
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"job {job} goes on: " in resumed.stdout
+    assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stdout
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
     process, job = drivers.start()

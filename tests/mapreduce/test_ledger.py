@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapreduce.errors import LedgerError
-from mapreduce.ledger import PIECE_BYTES, Decoder, History, encode, outcome_event
+from mapreduce.ledger import History, outcome_event
 from mapreduce.options import Options
 from mapreduce.plan import MAP, REDUCE, Order, Plan
+from mapreduce.records import PIECE_BYTES, Decoder, encode
 from mapreduce.shuffle import MapOutput, output_of
 from tuplespace.errors import AuthenticationError
 from tuplespace.pickles import dump
