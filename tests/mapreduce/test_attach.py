@@ -98,8 +98,8 @@ def flat(results: list[Any]) -> list[Any]:
 class Drivers:
     """Starts drivers as processes of their own, which say the id of their job."""
 
-    def __init__(self, cluster: Any, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
+    def __init__(self, cluster: Any, folder: Path, eventually: Callable[..., Any]) -> None:
+        self.cluster, self.folder, self._eventually = cluster, folder, eventually
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, more: str = "", drive: str = DRIVE) -> tuple[subprocess.Popen[str], str]:
@@ -112,6 +112,8 @@ class Drivers:
         assert process.stdout is not None
         job = process.stdout.readline().strip()
         assert job, process.communicate()[1]
+        with connect(self.cluster.uri) as space:
+            self._eventually(lambda: space.count(("ledger", job, int, bytes)))
         return process, job
 
     def let(self, *names: str) -> None:
@@ -132,10 +134,10 @@ class Drivers:
 
 
 @pytest.fixture
-def drivers(standing_cluster: Any, tmp_path: Path) -> Any:
+def drivers(standing_cluster: Any, tmp_path: Path, eventually: Callable[..., Any]) -> Any:
     folder = tmp_path / "told"
     folder.mkdir()
-    drivers = Drivers(standing_cluster, folder)
+    drivers = Drivers(standing_cluster, folder, eventually)
     yield drivers
     drivers.close()
 
@@ -248,8 +250,6 @@ job.map = lambda split: map_function([0, *split][1:])
 """
     process, job = drivers.start(stream)
     with connect(standing_cluster.uri) as space:
-        sent = eventually(lambda: (space.count(("ledger", job, int, bytes)) > 1) and 1)
-        assert sent
         process.kill()
         with pytest.raises(
             InvalidJobError, match=r"and split \d+ was never read; run the job again"
@@ -443,8 +443,6 @@ def test_the_command_line_resumes_and_cancels(
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
     process, job = drivers.start()
-    with connect(standing_cluster.uri) as space:
-        eventually(lambda: space.count(("job", job, None)))
     cancelled = invoke("cancel", job)
     assert (cancelled.returncode, cancelled.stderr) == (0, "")
     assert f"job {job} is cancelled; its driver" in cancelled.stdout
@@ -458,13 +456,12 @@ def test_the_command_line_resumes_and_cancels(
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(12))
 def test_a_driver_killed_at_any_moment_is_succeeded_by_another(
-    drivers: Any, standing_cluster: Any, eventually: Callable[..., Any], seed: int
+    drivers: Any, standing_cluster: Any, seed: int
 ) -> None:
     # Ever later: when so many tuples of the job, of whatever kind, have been written.
     [process, job], moment = drivers.start(), 9 + seed
     with connect(standing_cluster.uri) as space:
         written = 0
-        eventually(lambda: space.count(("ledger", job, int, bytes)))
         drivers.let(*JOB_FIRSTS, "reduce")
         while process.poll() is None and written < moment:
             written = len(events_of(space, standing_cluster.key, job)) + space.count(
