@@ -234,6 +234,7 @@ def test_a_job_whose_driver_lives_says_who_that_is(
             MapReduceJob.attach(space, job)
 
 
+@pytest.mark.faults
 def test_a_stream_that_was_read_goes_on_and_one_that_was_not_says_what_is_missing(
     drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
 ) -> None:
@@ -322,6 +323,7 @@ def test_output_files_are_finished_once_by_the_driver_that_has_the_job(
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("moment", ["move", "open", "remove"])
 def test_a_driver_killed_while_it_publishes_is_succeeded(
     drivers: Any, standing_cluster: Any, moment: str
@@ -382,6 +384,7 @@ def test_a_live_driver_hears_that_its_job_was_cancelled_elsewhere(
         eventually(lambda: nothing_is_left(space, run.id))
 
 
+@pytest.mark.faults
 def test_a_job_without_a_driver_is_cleared_up_when_its_lease_ends_blocks_included(
     drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
 ) -> None:
@@ -442,6 +445,8 @@ def test_the_command_line_resumes_and_cancels(
     assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stdout
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
+    for path in drivers.folder.glob("map-*"):
+        path.unlink()
     process, job = drivers.start()
     cancelled = invoke("cancel", job)
     assert (cancelled.returncode, cancelled.stderr) == (0, "")
