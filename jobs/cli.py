@@ -15,13 +15,15 @@ from typing import Any
 from invoke import Collection, Context, Exit, Program, task
 
 from jobs import demo as demonstration
-from jobs.catalogue import CATALOGUE, build, find
+from jobs.catalogue import CATALOGUE, ReadyMadeJob, build, find
 from jobs.display import ProgressDisplay, print_error, print_table
 from jobs.errors import JobsError
 from jobs.failures import print_buried, print_skipped
-from mapreduce import JobFailedError, JobRun, MapReduceError
+from mapreduce import JobFailedError, JobRun, MapReduceError, MapReduceJob
+from mapreduce.attaching import cancel as cancel_job
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
+from mapreduce.errors import shorten
 from tuplespace import RemoteSpace, TupleSpaceError, connect
 from tuplespace.discovery import DEFAULT_NAME
 from tuplespace.frames import DEFAULT_PORT
@@ -29,6 +31,7 @@ from tuplespace.serve import default_store, mute, say
 from tuplespace.serve import serve as serve_space
 from workers import WorkerError
 from workers.agent import DRAIN_SECONDS
+from workers.claims import deserted_jobs
 from workers.serve import serve as serve_worker
 
 _KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
@@ -163,13 +166,23 @@ def job(
     work.map_tasks, work.reduce_tasks = map_tasks or None, reduce_tasks or None
     work.skip_bad_records, work.on_bad_task = skip_bad_records, on_bad_task
     with _sigterm_interrupts(), _engine(space, name, key_file, local) as engine:
-        run = work.submit(engine)
+        run = work.submit(engine, label=which)
+        if not local:
+            say(f"job {run.id}; should this process die, `invoke resume {run.id}` goes on with it")
         results = follow(run)
-    table = ready_made.table(results)
-    print_table(ready_made.COLUMNS, table[: rows or None], ready_made.TITLE)
+    _print_results(run, ready_made, results, rows)
+
+
+def _print_results(run: JobRun, made: ReadyMadeJob | None, results: list[Any], rows: int) -> None:
+    """Print a ready-made job's table, or a line for each result, and what it took."""
+    report = run.report
+    table = [(number, shorten(result)) for number, result in enumerate(results)]
+    columns, title = ("partition", "result"), f"Job {run.id}"
+    if made is not None:
+        table, columns, title = made.table(results), made.COLUMNS, made.TITLE  # type: ignore[assignment]
+    print_table(columns, table[: rows or None], title)
     if counted := run.counters:
         print_table(("counter", "count"), sorted(counted.items()), "Counters")
-    report = run.report
     say(
         f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "
         f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
@@ -190,25 +203,49 @@ def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> N
         print_table(("figure", "value", "limit"), rows, f"Space {remote.uri}")
         workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]
         print_table(("worker", "host", "runtime", "processes"), workers, "Workers")
+        waiting = deserted_jobs(remote)
         jobs = [
-            (value[1], value[2].get("maps"), value[2].get("reduces"),
-             remote.count(("task", value[1], *[None] * 5)))
+            (value[1], value[2].get("label", ""), value[2].get("maps"), value[2].get("reduces"),
+             remote.count(("task", value[1], *[None] * 5)),
+             f"none: invoke resume {value[1]}" if value[1] in waiting
+             else value[2].get("driver", ""))
             for value in remote.read_all(("job", None, dict))
         ]  # fmt: skip
-        print_table(("job", "maps", "reduces", "tasks ready"), jobs, "Jobs")
+        columns = ("job", "name", "maps", "reduces", "tasks ready", "driver")
+        print_table(columns, jobs, "Jobs")
         print_buried(remote.read_all(("buried", str, str, int, dict)))
 
 
-@command(positional=["id"], help={"id": "the job's id", **_SPACE, **_KEY_FILE})
-def resume(_: Context, id: str, space: str = "", key_file: str = "") -> None:
-    """Go on with a job whose driver has died (not there yet)."""
-    raise JobsError(f"cannot resume {id}: jobs do not outlive their driver yet; run it again")
+_ID = {"id": "the job's id, as `job` and `status` say it"}
 
 
-@command(positional=["id"], help={"id": "the job's id", **_SPACE, **_KEY_FILE})
-def cancel(_: Context, id: str, space: str = "", key_file: str = "") -> None:
-    """Cancel a job from outside its driver (not there yet)."""
-    raise JobsError(f"cannot cancel {id} from here yet: press Ctrl-C where it runs")
+@command(
+    positional=["id"],
+    help={**_ID, "rows": "rows to print; 0: all", **_SPACE, **_NAME, **_KEY_FILE},
+)
+def resume(
+    _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = 20
+) -> None:
+    """Go on with a job whose driver has died; no task that has ended runs again."""
+    with (
+        _sigterm_interrupts(),
+        connect(space or None, name=name or None, key_file=key_file or None) as remote,
+    ):
+        run = MapReduceJob.attach(remote, id)
+        done = run.progress()
+        say(
+            f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
+            f"{done.reduce_done} of {done.reduce_total} reduces are done"
+        )
+        _print_results(run, CATALOGUE.get(run.label), follow(run), rows)
+
+
+@command(positional=["id"], help={**_ID, **_SPACE, **_NAME, **_KEY_FILE})
+def cancel(_: Context, id: str, space: str = "", key_file: str = "", name: str = "") -> None:
+    """Cancel a job, from anywhere."""
+    with connect(space or None, name=name or None, key_file=key_file or None) as remote:
+        driver = cancel_job(remote, id)
+    say(f"job {id} is cancelled" + (f"; its driver {driver} will say so" if driver else ""))
 
 
 def follow(run: JobRun) -> list[Any]:

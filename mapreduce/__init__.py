@@ -12,6 +12,10 @@ from mapreduce.errors import (
     InvalidPairsError,
     JobCancelledError,
     JobFailedError,
+    JobHasDriverError,
+    JobNotFoundError,
+    JobSupersededError,
+    LedgerError,
     MapReduceError,
     NoWorkersError,
     OutputError,
@@ -48,5 +52,6 @@ __all__ = [
     "range_partition", "stable_hash", "sum_values", "top",
     # Errors
     "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
-    "MapReduceError", "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",
+    "JobHasDriverError", "JobNotFoundError", "JobSupersededError", "LedgerError", "MapReduceError",
+    "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",
 ]  # fmt: skip

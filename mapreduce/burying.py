@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 from mapreduce.engine.interface import Engine
-from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import Results
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.report import Report, SkippedTask
@@ -24,7 +24,14 @@ from workers.task import Outcome
 logger = logging.getLogger(__name__)
 
 
-def worked_on(splits: Sequence[PlannedSplit], phase: str, number: int) -> str:
+class _Split(Protocol):
+    """What can say what it is: one that is still here, or one of a ledger."""
+
+    def describe(self) -> str:
+        """See `PlannedSplit.describe`."""
+
+
+def worked_on(splits: Sequence[_Split], phase: str, number: int) -> str:
     """Say what a task is about."""
     return splits[number].describe() if phase == MAP else f"partition {number}"
 
@@ -38,10 +45,10 @@ class Undertaker:
 
     def __init__(self, job: str, report: Report, results: Results) -> None:
         self._job, self._report, self._results = job, report, results
-        self._splits: Sequence[PlannedSplit] = ()
+        self._splits: Sequence[Any] = ()
         self._told = 0
 
-    def look(self, plan: Plan, engine: Engine, splits: Sequence[PlannedSplit]) -> Outcome | None:
+    def look(self, plan: Plan, engine: Engine, splits: Sequence[_Split]) -> Outcome | None:
         """Tell what is new; after each outcome.
 
         Returns:

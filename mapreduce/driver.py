@@ -1,4 +1,16 @@
-"""The driver: carries a plan's orders to an engine and outcomes back."""
+"""The driver: carries a plan's orders to an engine and outcomes back.
+
+::
+
+    head, splits -.                  .--> tasks --agents--> outcomes --.
+                  |--> plan --orders-+                                 |--> plan, as an event
+                  '--> the ledger    '<--------------------------------'
+
+Whatever the plan takes in is an event first, which reaches the ledger with the tasks that follow
+from it. What if the driver dies right here? Another replays the ledger: it has the same plan, and
+so knows which tasks were ordered. Those that have neither an outcome in the ledger, nor a result
+in the space, nor an agent that has claimed them, it writes again.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +20,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from mapreduce.aims import Aims
 from mapreduce.burying import Undertaker, worked_on
 from mapreduce.engine.interface import Engine
-from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError, NoWorkersError
+from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError
 from mapreduce.feeder import Feeder, Planned
 from mapreduce.finding import find_blocks
 from mapreduce.inputs.splits import PlannedSplit
+from mapreduce.ledger import History, RecordedSplit, head_event, outcome_event, split_event
+from mapreduce.manning import Manning
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
 from mapreduce.shuffle import MapOutput
 from mapreduce.stragglers import Stragglers
+from mapreduce.tally import Tally
 from tuplespace.pickles import dump, dump_data, load
 from workers.errors import BlockLostError
 from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
@@ -29,48 +44,77 @@ from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.5
-#: When a job that no worker serves says so.
-_NOTICE_SECONDS: Final = 2.0
+
+
+class Inheritance(NamedTuple):
+    """What a driver takes over from one that is gone.
+
+    Attributes:
+        history: The plan and splits. claimed: The (phase, number, attempt) of the tasks that agents
+            have claimed, and of results that may still be claimed.
+        parcels: What each phase's tasks call, and the modules ("bundle"). home: See `Engine.share`.
+    """
+
+    history: History
+    claimed: frozenset[tuple[str, int, int]]
+    parcels: dict[str, Parcel]
+    home: str
 
 
 class Driver:
     """Drives one job, in one thread; what its user asks meanwhile may come from others.
 
     Args:
-        job: Its id. plan: The job, planned; or what reads the head of its stream and plans it.
+        job: Its id. plan: The job, planned; or what reads the head of its stream and plans it; or
+            what another driver has left, see `attaching`.
         results: What becomes of the reduces' results.
 
     Attributes:
         report: What it took, so far. cancelled: Set it, and `drive` ends with JobCancelledError.
     """
 
-    def __init__(self, job: str, plan: Planned | Callable[[], Planned], results: Results) -> None:
+    def __init__(
+        self, job: str, plan: Planned | Callable[[], Planned] | Inheritance, results: Results
+    ) -> None:
         self.job = job
         self.report = Report()
         self.cancelled = threading.Event()
-        self._splits: Sequence[PlannedSplit] = ()
+        self._splits: Sequence[PlannedSplit | RecordedSplit] = ()
+        self._manning = Manning(job, this_runtime(), time.monotonic())
+        self._inheritance: Inheritance | None = None
         self._plan = Plan(0, 0, more_maps=True)
         #: Guards the plan, which the feeder of a stream changes too.
         self._lock = threading.Condition()
         self._aims = Aims()
         self._stragglers = Stragglers(self._plan)
+        self._tally = Tally()
         self._feeder: Feeder | None = None
+        self._revoked: Counter[int] = Counter()
         if isinstance(plan, Planned):
             self._begin(plan)
+        elif isinstance(plan, Inheritance):
+            self._inherit(plan)
         else:
             self._feeder = Feeder(job, plan, self._lock)
-        self._revoked: Counter[int] = Counter()
-        #: What the outcome has counted that has settled each task, if anything.
-        self._counted: dict[tuple[str, int], dict[str, int | float]] = {}
-        self._notice = ""
         self._results = results
-        self._noticed_at = time.monotonic() + _NOTICE_SECONDS
         self._undertaker = Undertaker(job, self.report, results)
 
     def _begin(self, planned: Planned) -> None:
-        self._splits, self._work, self._plan = planned.splits, planned.work, planned.plan
-        self._description = planned.description
+        self._planned = planned
+        self._splits, self._plan = planned.splits, planned.plan
         self._stragglers = Stragglers(self._plan, self._plan.options.backup_tasks)
+
+    def _inherit(self, inheritance: Inheritance) -> None:
+        history = inheritance.history
+        self._inheritance = inheritance
+        self._splits, self._plan = history.splits, history.plan
+        self._manning.runtime = history.facts["runtime"]
+        self._tally = history.tally
+        self._stragglers = Stragglers(self._plan, self._plan.options.backup_tasks)
+        for phase, seconds in history.seconds:
+            self._stragglers.finished(phase, seconds)
+        self.report.tasks_by_worker.update(history.tasks_by_worker)
+        self._revoked.update(history.revoked)
 
     def progress(self) -> Progress:
         """Return how far it is; never blocks."""
@@ -78,19 +122,13 @@ class Driver:
         return Progress(
             sum(output is not None for output in plan.outputs), len(plan.outputs),
             sum(result is not None for result in plan.results), len(plan.results),
-            plan.failed_attempts, self._notice,
+            plan.failed_attempts, self._manning.notice,
         )  # fmt: skip
 
     def counters(self) -> Counter[str]:
         """Return the sums of what the tasks that are done have counted."""
-        sums: Counter[str] = Counter()
         with self._lock:
-            outputs, results = self._plan.outputs, self._plan.results
-            for (phase, number), counts in sorted(self._counted.items()):
-                if (outputs if phase == MAP else results)[number] is not None:
-                    for name, count in counts.items():
-                        sums[name] += count  # type: ignore[assignment]  # or float
-        return sums
+            return self._tally.sums(self._plan)
 
     def drive(self, engine: Engine) -> None:
         """Carry the job out, to its end.
@@ -100,7 +138,8 @@ class Driver:
         """
         if self._feeder is not None:
             self._begin(self._read_head(self._feeder, engine))
-        engine.open(self.job, self._description)
+        if self._inheritance is None:
+            engine.open(self.job, self._planned.description)
         self._results.begin(engine)
         self._carry(engine)
         self._results.finish()
@@ -116,26 +155,25 @@ class Driver:
         return planned
 
     def _carry(self, engine: Engine) -> None:
-        functions = {
-            "map": engine.send("map-function", self._work.map, shared=True),
-            "reduce": engine.send("reduce-function", self._work.reduce, shared=True),
-        }
-        packed = self._work.bundle
-        bundle = None if packed is None else engine.send("modules", packed, shared=True)
-
-        home = engine.share({path for split in self._splits for path in split.files})
+        if self._inheritance is not None:
+            parcels, home = self._inheritance.parcels, self._inheritance.home
+        else:
+            parcels = self._send_work(engine)
+            home = engine.share({path for split in self._splits for path in split.files})
+            engine.record(head_event(self._planned, self._results, parcels))
 
         def task_of(order: Order, backup: bool = False) -> Task:
-            argument, affinity = self._argument(order, home)
-            if backup:  # whatever it is aimed at may be what makes it slow
-                affinity = ANYWHERE
             if self.cancelled.is_set():
                 raise self._cancellation()
+            argument, affinity = self._argument(order, engine)
+            if backup:  # whatever it is aimed at may be what makes it slow
+                affinity = ANYWHERE
+            options = order.options
+            if home and order.phase == MAP:
+                options = {**options, "home": home}
             task = Task(
-                self.job, order.phase, order.number, this_runtime(), affinity, order.attempt,
-                functions[order.phase],
-                engine.send(f"{order.phase}-{order.number}-{order.attempt}-argument", argument),
-                bundle, order.options,
+                self.job, order.phase, order.number, self._manning.runtime, affinity, order.attempt,
+                parcels[order.phase], argument, parcels.get("bundle"), options,
             )  # fmt: skip
             if affinity != ANYWHERE:
                 self._aims.add(task, self._splits[order.number].wait, time.monotonic())
@@ -143,34 +181,76 @@ class Driver:
 
         if self._feeder is not None:
             self._feeder.begin(engine, task_of)
-        engine.write(map(task_of, self._plan.start()))
+        if self._inheritance is None:
+            engine.write(map(task_of, self._plan.start()))
+        else:
+            self._take_up(self._inheritance, engine, task_of)
         while not self._plan.done:
             for outcome in self._next_outcomes(engine):
                 engine.write(map(task_of, self._take_in(outcome, engine)))
+            engine.taken_in()
             engine.write(task_of(order, backup=True) for order in self._backups(engine))
         outputs = [output for output in self._plan.outputs if output is not None]
         self.report.pairs = sum(output.pairs for output in outputs)
         self.report.shuffle_bytes = sum(output.size for output in outputs)
         self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
 
-    def _argument(self, order: Order, home: str) -> tuple[bytes, str]:
-        if order.phase == MAP:
-            split = self._splits[order.number].at_home(home)
+    def _send_work(self, engine: Engine) -> dict[str, Parcel]:
+        work = self._planned.work
+        parcels = {
+            "map": engine.send("map-function", work.map, shared=True),
+            "reduce": engine.send("reduce-function", work.reduce, shared=True),
+        }
+        if work.bundle is not None:
+            parcels["bundle"] = engine.send("modules", work.bundle, shared=True)
+        return parcels
+
+    def _take_up(
+        self, inheritance: Inheritance, engine: Engine, task_of: Callable[[Order], Task]
+    ) -> None:
+        """Go on where another driver has ended: secure what is done, write what nobody runs."""
+        self._check_failure(engine)
+        orders: list[Order] = []
+        for outcome in list(self._plan.results):
+            if outcome is not None and outcome.status == OK:
+                orders += self._keep(outcome, engine)
+        known = set(inheritance.claimed)
+        while outcomes := engine.outcomes(0):
+            for outcome in outcomes:
+                known.add((outcome.phase, outcome.number, outcome.attempt))
+                orders += self._take_in(outcome, engine)
+            engine.taken_in()
+        before = inheritance.history.unanswered
+        logger.info("job %s goes on: %s tasks were ordered, %s are claimed or have results",
+                    self.job, len(before), len(known))  # fmt: skip
+        again = [order for order in before if order[:3] not in known]
+        engine.write(map(task_of, [*again, *orders]))
+
+    def _argument(self, order: Order, engine: Engine) -> tuple[Parcel, str]:
+        name = f"{order.phase}-{order.number}-{order.attempt}-argument"
+        if order.phase != MAP:
+            return engine.send(name, dump_data(order.sources)), ANYWHERE
+        split = self._splits[order.number]
+        if isinstance(split, RecordedSplit):
+            argument = engine.adopt(split.argument)
+        else:
             try:
-                aimed = split.affinity and split.wait > 0 and not self._aims.is_lifted(order.number)
-                return dump(split), split.affinity if split.affinity and aimed else ANYWHERE
+                data = dump(split)
             except Exception as error:
                 raise InvalidJobError(
                     f"split {order.number} cannot be pickled ({split.describe()}): {error}"
                 ) from error
-        return dump_data(order.sources), ANYWHERE
+            argument = engine.send(name, data)
+            if order.attempt == 0:
+                engine.record(split_event(order.number, argument, split))
+        aimed = split.affinity and split.wait > 0 and not self._aims.is_lifted(order.number)
+        return argument, split.affinity if split.affinity and aimed else ANYWHERE
 
     def _next_outcomes(self, engine: Engine) -> list[Outcome]:
         until_look = self._aims.seconds_left(time.monotonic())
         outcomes = engine.outcomes(min(_POLL_SECONDS, until_look))
         if outcomes:
-            self._notice = ""
-            self._noticed_at = time.monotonic() + _NOTICE_SECONDS
+            self._manning.goes_on(time.monotonic())
         self._look_around(engine)
         return outcomes
 
@@ -181,9 +261,7 @@ class Driver:
         if self._feeder is not None:
             self._feeder.check()
         now = time.monotonic()
-        if now >= self._noticed_at:
-            self._noticed_at = now + _NOTICE_SECONDS
-            self._look_for_workers(engine)
+        self._manning.look(engine, self._aims, now)
         if self._aims.seconds_left(now) <= 0:
             for task in self._aims.look(now, engine.places()):
                 if engine.lift(task):
@@ -200,10 +278,11 @@ class Driver:
         load = engine.load()
         with self._lock:
             tasks, slow = self._stragglers.look(now, load, self._aims)
-            orders = [
-                order for task in tasks
-                if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None
-            ]  # fmt: skip
+            orders = []
+            for task in tasks:
+                if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None:
+                    engine.record(("call", "back_up", *task))
+                    orders.append(order)
         for each in slow:
             noted = each._replace(what=worked_on(self._splits, each.phase, each.number))
             logger.warning("job %s: %s", self.job, noted)
@@ -223,91 +302,81 @@ class Driver:
     def _cancellation(self) -> JobCancelledError:
         return JobCancelledError(f"job {self.job} was cancelled")
 
-    def _look_for_workers(self, engine: Engine) -> None:
-        """Say why nothing happens, if it is for want of workers."""
-        wanted, runtimes = this_runtime(), engine.runtimes()
-        if wanted in runtimes:
-            place = self._aims.without_worker(engine.places()) if self._aims else ""
-            self._notice = f"a split waits for {place!r}, where no worker is" if place else ""
-        elif runtimes:
-            raise NoWorkersError(
-                f"no worker can run this job: it needs {wanted}, as this driver is, and the "
-                f"workers are {', '.join(sorted(runtimes))}; start a worker with the same Python, "
-                "or the driver with theirs"
-            )
-        elif not self._notice:
-            self._notice = "no workers yet; start some with `invoke worker`"
-            logger.warning("job %s waits: %s", self.job, self._notice)
-
     def _take_in(self, outcome: Outcome, engine: Engine) -> list[Order]:
         with self._lock:
             misfit = self._plan.misfit(outcome)
+            if not misfit and self._plan.is_settled(*outcome[1:4]):
+                return []
         if misfit:
             logger.warning("job %s drops a result for %s %s: %s", self.job, outcome.phase,
                            outcome.number, misfit)  # fmt: skip
             return []
-        output = None
+        output, told = None, outcome
         if outcome.status == OK:
             self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
-                    output = load(engine.receive(_parcel(outcome)))
+                    data = engine.receive(_parcel(outcome))
+                    told = outcome._replace(value=Parcel(data))  # the ledger outlives the block
+                    output = load(data)
                     if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
                         what = {"message": "it has returned something that is no map's output"}
-                        outcome = outcome._replace(status=ERROR, details=what)
+                        outcome = told = outcome._replace(status=ERROR, details=what)
                 except BlockLostError as error:
-                    outcome = outcome._replace(status=LOST, details={"message": str(error)})
+                    what = {"message": str(error)}
+                    outcome = told = outcome._replace(status=LOST, details=what)
         else:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
-        orders = self._decide(outcome, output, engine)
+        orders = self._decide(outcome, told, output, engine)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
-        if (failure := self._undertaker.look(self._plan, engine, self._splits)) is not None:
-            raise _job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
+        self._check_failure(engine)
         done = outcome.status == OK and outcome.phase == REDUCE
         if done and self._plan.results[outcome.number] is outcome:
-            try:
-                self._results.keep(outcome.number, _parcel(outcome), engine)
-            except BlockLostError as error:
-                orders += self._revoke(outcome, error)
+            orders += self._keep(outcome, engine)
         return orders
 
-    def _decide(self, outcome: Outcome, output: MapOutput | None, engine: Engine) -> list[Order]:
+    def _decide(
+        self, outcome: Outcome, told: Outcome, output: MapOutput | None, engine: Engine
+    ) -> list[Order]:
         """Have the plan decide, and end the attempts that it does not need any more."""
         task = outcome.phase, outcome.number
         with self._lock:
+            engine.record(outcome_event(told))
             attempts = self._plan.under_way.get(task, ())
             orders = self._plan.decide(outcome, output)
-            self._count(outcome, output)
+            self._tally.note(self._plan, outcome, output)
             self._lock.notify_all()
-        if outcome.status == OK and outcome.attempt in attempts:
+        if outcome.status == OK:
             self._stragglers.finished(outcome.phase, outcome.seconds)
             for attempt in attempts:
                 if attempt != outcome.attempt:
                     engine.withdraw(*task, attempt)
         return orders
 
-    def _count(self, outcome: Outcome, output: MapOutput | None) -> None:
-        """Note what was counted if this outcome has settled its task."""
-        plan, task = self._plan, (outcome.phase, outcome.number)
-        if outcome.phase == MAP:
-            settled = output is not None and plan.outputs[outcome.number] is output
-        else:
-            settled = plan.results[outcome.number] is outcome
-        if settled:
-            self._counted.pop(task, None)
-            if outcome.counters:
-                self._counted[task] = outcome.counters
+    def _check_failure(self, engine: Engine) -> None:
+        """Tell of bad records and buried tasks, and raise what has ended the job."""
+        if (failure := self._undertaker.look(self._plan, engine, self._splits)) is not None:
+            raise _job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
 
-    def _revoke(self, outcome: Outcome, error: BlockLostError) -> list[Order]:
+    def _keep(self, outcome: Outcome, engine: Engine) -> list[Order]:
+        """Secure the result of a reduce; if it is gone, order the reduce again."""
+        try:
+            self._results.keep(outcome.number, _parcel(outcome), engine)
+        except BlockLostError as error:
+            return self._revoke(outcome, error, engine)
+        return []
+
+    def _revoke(self, outcome: Outcome, error: BlockLostError, engine: Engine) -> list[Order]:
         """Run a reduce again whose result is gone before it was secured."""
         logger.info("the result of reduce %s is gone: %s", outcome.number, error)
         self._revoked[outcome.number] += 1
         if self._revoked[outcome.number] > LOSSES:
             raise _job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
         with self._lock:
+            engine.record(("revoked", outcome.number, str(error)))
             return self._plan.revoke(outcome)
 
 

@@ -12,6 +12,10 @@
     ├── RecordFailedError                 a user's function raised; .record, .position, .where, .kind
     ├── JobFailedError                    the job is over; .remote_traceback and what it was about
     ├── JobCancelledError                 somebody cancelled the job
+    ├── JobSupersededError                another driver has taken the job over
+    ├── JobHasDriverError                 the job has a driver already, and it is alive
+    ├── JobNotFoundError (LookupError)    the space has no such job: ended, cancelled or never there
+    ├── LedgerError                       a job's ledger is none
     └── NoWorkersError                    no worker serves this job
 
 All of them survive pickling: an error with fields hands every field to ``super().__init__``.
@@ -135,6 +139,22 @@ class JobFailedError(MapReduceError):
 
 class JobCancelledError(MapReduceError):
     """The job was cancelled before it had a result."""
+
+
+class JobSupersededError(MapReduceError):
+    """Another driver has taken the job over while this one slept or was cut off; it goes on there."""
+
+
+class JobHasDriverError(MapReduceError):
+    """The job cannot be attached to: its driver is alive; the message says where."""
+
+
+class JobNotFoundError(MapReduceError, LookupError):
+    """The space has no such job: it has ended, was cancelled, or was never there."""
+
+
+class LedgerError(MapReduceError):
+    """A job's ledger is damaged, or of another version of this package."""
 
 
 class NoWorkersError(MapReduceError):

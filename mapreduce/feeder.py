@@ -157,7 +157,10 @@ class Feeder:
         if wanted is not None and not given:
             issue(deal(spooled, wanted))
         with self._lock:
-            tasks = [] if self._stopped else [task_of(order) for order in plan.no_more_maps()]
+            if self._stopped:
+                return
+            engine.record(("end",))
+            tasks = [task_of(order) for order in plan.no_more_maps()]
         engine.write(tasks)
 
     def _has_room(self, plan: Plan, engine: Engine) -> bool:

@@ -29,7 +29,9 @@ def find_blocks(outcome: Outcome, plan: Plan, engine: Engine) -> int:
     found = engine.elsewhere(missing.values())
     for number, location in missing.items():
         if location in found:
-            plan.relocate(number, found[location])
+            moved = tuple(found[location])
+            engine.record(("call", "relocate", number, moved))
+            plan.relocate(number, moved)
     if found:
         logger.info("%s of %s blocks that reduce %s has missed are found with other agents",
                     len(found), len(missing), outcome.number)  # fmt: skip

@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from mapreduce.attaching import attach
 from mapreduce.checks import check_attribute, check_function
 from mapreduce.combining import CombineFunction
 from mapreduce.engine.embedded import EmbeddedEngine
@@ -154,12 +155,35 @@ class MapReduceJob:
             run.cancel()
             raise
 
-    def submit(self, space: RemoteSpace | str | Engine | None = None) -> JobRun:
+    @staticmethod
+    def attach(space: RemoteSpace | str | SpaceEngine, id: str) -> JobRun:
+        """Go on with a job whose driver has died; blocks until that is certain, 20 s at most.
+
+        No task that has ended is run again, as long as its blocks are there. The driver's own
+        data, if it was more than 256 KiB a split, is on its host: attach there.
+
+        Args:
+            space: The job's, or its URI. id: The job's, as `JobRun.id` or `invoke status` tell it.
+
+        Raises:
+            JobNotFoundError: There is no such job. JobHasDriverError: Its driver is alive.
+            InvalidJobError: Some of its data is out of reach; it names the first missing split.
+            TupleSpaceError: No space, or it was lost.
+        """
+        if isinstance(space, str):
+            return attach(SpaceEngine(connect(space), owned=True), id)
+        return attach(SpaceEngine(space) if isinstance(space, RemoteSpace) else space, id)
+
+    def submit(self, space: RemoteSpace | str | Engine | None = None, *, label: str = "") -> JobRun:
         """Start the job and return at once; see `run`.
 
         The job ends with its program. One that ends by itself cancels the jobs that it has not
         waited for, with a warning. One that is killed (SIGTERM too, unless it handles that) leaves
-        its job on the workers until the lease of 10 minutes has ended; a private space goes at once.
+        its job on the workers until the lease of 10 minutes has ended, for `attach` to go on with;
+        a private space goes at once.
+
+        Args:
+            space: See `run`. label: What `invoke status` calls the job.
 
         Raises:
             InvalidJobError, InputError: As `run`.
@@ -178,8 +202,10 @@ class MapReduceJob:
             # What cannot be pickled is refused before the first record is read.
             pack(functions, self.reduce_tasks or 1, results.work)
             plan = partial(self._read, iterator, functions, results.work)
+        if label and isinstance(plan, Planned):
+            plan.description["label"] = label
         results.prepare()
-        return JobRun(job, engine, plan, results)
+        return JobRun(job, engine, plan, results, label)
 
     def run_sequential(self) -> list[Any]:
         """Run the job in this process, one task after the other: for tests and debuggers.

@@ -82,6 +82,7 @@ class Plan:
         failed_attempts: How many attempts did not end OK.
         buried: The last outcomes of the tasks that have failed for good.
         under_way: Of each task that is, the attempts that may end it: one, or two (see `back_up`).
+        more_maps: Whether others may come.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Plan:
         self._waiting = set(range(reduce_tasks))
         #: How many maps that there are have no output.
         self.maps_to_do = map_tasks
-        self._more_maps = more_maps
+        self.more_maps = more_maps
 
     @property
     def done(self) -> bool:
@@ -130,7 +131,7 @@ class Plan:
 
     def add_map(self) -> Order:
         """Take in one more map and return its first attempt."""
-        assert self._more_maps
+        assert self.more_maps
         self.outputs.append(None)
         self._output_since.append(0)
         self.maps_to_do += 1
@@ -138,7 +139,7 @@ class Plan:
 
     def no_more_maps(self) -> list[Order]:
         """Take in that these were all; return the reduces, if all maps are done."""
-        self._more_maps = False
+        self.more_maps = False
         return self._reduces() if self.failure is None else []
 
     def misfit(self, outcome: Outcome) -> str:
@@ -231,6 +232,10 @@ class Plan:
         if self.results[outcome.number] is outcome:
             self._void_reduce(outcome.number)
         return self._reduces()
+
+    def is_settled(self, phase: str, number: int, attempt: int) -> bool:
+        """Whether no outcome of this attempt would change anything; after a driver's death one may come twice."""
+        return self.failure is not None or attempt not in self.under_way.get((phase, number), ())
 
     def _ends(self, task: tuple[str, int], attempt: int) -> bool:
         """Take in that an attempt has ended; False if it counts no more, or did end before."""
@@ -348,7 +353,7 @@ class Plan:
     def _reduces(self, numbers: list[int] | None = None) -> list[Order]:
         """Return the reduces that wait, if all maps are done."""
         self._waiting.update(numbers or ())
-        if self.maps_to_do or self._more_maps:
+        if self.maps_to_do or self.more_maps:
             return []
         outputs = self._outputs()
         # The largest first, so that the last to end is a small one.

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from mapreduce.driver import Driver
+from mapreduce.driver import Driver, Inheritance
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import JobCancelledError
 from mapreduce.feeder import Planned
@@ -25,17 +25,17 @@ _CANCEL_SECONDS: Final = 8.0
 
 
 class JobRun:
-    """A job on its way; made by `MapReduceJob.submit`.
+    """A job on its way; made by `MapReduceJob.submit` and `MapReduceJob.attach`.
 
     Attributes:
-        id: The job's id. report: What it took, so far.
+        id: The job's id. label: What its user calls it. report: What it took, so far.
     """
 
     def __init__(
-        self, id: str, engine: Callable[[], Engine], plan: Planned | Callable[[], Planned],
-        results: Results,
+        self, id: str, engine: Callable[[], Engine],
+        plan: Planned | Callable[[], Planned] | Inheritance, results: Results, label: str = "",
     ) -> None:  # fmt: skip
-        self.id = id
+        self.id, self.label = id, label
         self._driver = Driver(id, plan, results)
         self.report: Report = self._driver.report
         self._engine: Engine | None = None

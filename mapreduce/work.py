@@ -42,7 +42,7 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
-        split = split.read_by(workplace)
+        split = split.at_home(task.options.get("home", "")).read_by(workplace)
         distant_before = workplace.distant_bytes()
         name = f"map-{task.number}"
         with _allowed(self.memory, workplace, task), _selected(workplace, task) as selection:

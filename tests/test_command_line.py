@@ -224,8 +224,8 @@ def test_no_key_is_one_line_that_names_file_and_option(run: Callable[..., Any]) 
         (["job", "word_count", "--input", "/nowhere/*.txt", "--local"], "/nowhere/*.txt"),
         (["job", "grep", "--input", "README.md", "--local"], "pattern"),
         (["tuplespace", "--store", "README.md", "--port", "0"], "README.md"),
-        (["resume", "abc"], "yet"),
-        (["cancel", "abc"], "yet"),
+        (["resume", "abc"], "cluster.key"),
+        (["cancel", "abc"], "cluster.key"),
         (["worker", "--space", "no/such:thing"], "no/such:thing"),
     ],
 )

@@ -65,12 +65,11 @@ class SpaceCore(Holdings):
         self._takers = WaiterIndex()
         self._waiters: dict[int, Waiter] = {}
         for name in (
-            "write", "take_many", "read_all", "claim", "claim_many", "confirm_many", "renew_many", "release_many", "swap", "cancel_entry", "renew_entry",
+            "write", "take_many", "read_all", "claimed", "claim", "claim_many", "confirm_many", "renew_many", "renew_writing", "release_many", "swap", "cancel_entry", "renew_entry",
             "renew_entries", "status",
         ):  # fmt: skip
             self._verbs[name] = getattr(self, f"_{name}")
-        for name in ("read", "take"):
-            self._verbs[name] = partial(self._search, name)
+        self._verbs |= {name: partial(self._search, name) for name in ("read", "take")}
         self._verbs["count"] = lambda lane, template: self._index.count(template)
         self._verbs["explain"] = lambda lane, template: self._index.explain(template)
         self._verbs["notify"] = self._events.notify
@@ -99,8 +98,8 @@ class SpaceCore(Holdings):
 
     def _is_awaited(self, entry: Entry) -> bool:
         """Say whether somebody waits to take this tuple, so that it needs no room."""
-        waiters = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
-        return any(w.lane.link is not None and self._alive(w.lane.link) for w in waiters)
+        takers = (w for w in self._takers.matching(entry) if w.verb.startswith("take"))
+        return any(w.lane.link is not None and self._alive(w.lane.link) for w in takers)
 
     def _store(self, entries: list[Entry]) -> int:
         """Store all, then serve whoever waits; return the first id, the others follow it."""
@@ -219,7 +218,12 @@ class SpaceCore(Holdings):
         self.answer(waiter.lane, False, no_match(waiter.template))
 
     def _read_all(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
-        entries = self._index.find(template)
+        return self._copies(lane, self._index.find(template))
+
+    def _claimed(self, lane: Lane, template: Template) -> tuple[Tuple, ...]:
+        return self._copies(lane, [e for e in self._claims.values() if template.matches(e.value)])
+
+    def _copies(self, lane: Lane, entries: list[Entry]) -> tuple[Tuple, ...]:
         self._account.keep(lane, sum(entry.weight for entry in entries))
         return tuple(entry.value for entry in entries)
 
@@ -283,14 +287,16 @@ class SpaceCore(Holdings):
         self._serve_new(stored)  # who waits for many results gets many
         return failed
 
-    def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
-        def renew(token: int, lease: float | None, values: list[Tuple]) -> int:
-            entry, results = self._held(lane, token), self._entries_of(values, math.inf)
-            self._account.admit(results)
-            self._renew_claim(entry, lease)
-            return self._store(results)
+    def _renew_writing(
+        self, lane: Lane, token: int, lease: float | None, values: list[Tuple]
+    ) -> int:
+        entry, results = self._held(lane, token), self._entries_of(values, math.inf)
+        self._account.admit(results)
+        self._renew_claim(entry, lease)
+        return self._store(results)
 
-        return failures_of(partial(renew, *triple) for triple in triples)
+    def _renew_many(self, lane: Lane, triples: Any) -> tuple[Any, ...]:
+        return failures_of(partial(self._renew_writing, lane, *triple) for triple in triples)
 
     def _release_many(self, lane: Lane, tokens: Any) -> tuple[Any, ...]:
         back: list[Entry] = []

@@ -6,7 +6,7 @@ the claim is beanstalkd's reserve with a fencing token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -42,8 +42,11 @@ class Claim(Protocol):
             ClaimLostError: The claim had ended; nothing was written.
         """
 
-    def renew(self, lease: float | None = None, write: Iterable[Tuple] = ()) -> None:
+    def renew(self, lease: float | None = None, write: Iterable[Tuple] = ()) -> Sequence[Handle]:
         """Keep the claim `lease` seconds from now (None: as long as before) and write these.
+
+        Returns:
+            The handles of what was written.
 
         Raises:
             ClaimLostError: The claim had ended; nothing was written.
@@ -165,6 +168,12 @@ class Space(Protocol):
 
     def count(self, template: Tuple) -> int:
         """Return how many match now."""
+
+    def claimed(self, template: Tuple) -> list[Found]:
+        """Return copies of all that match and that somebody has claimed now, the longest claimed first.
+
+        It is for looking in: who waits, reads or takes does not see them. Walks all claims.
+        """
 
     def explain(self, template: Tuple) -> dict[str, Any]:
         """Say how a search with this template would be answered now; nothing is searched or made.

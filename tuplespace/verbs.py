@@ -63,11 +63,12 @@ class Claim:
         tokens, writes = (self._token,), (self._space._close_all(write),)
         _raise_first(self._space._each("confirm_many", tokens, writes, lease))
 
-    def renew(self, lease: float | None = None, write: Iterable[Tuple] = ()) -> None:
+    def renew(self, lease: float | None = None, write: Iterable[Tuple] = ()) -> list[Handle]:
         """See `interface.Claim.renew`."""
         check_seconds("lease", lease)
-        triples = ((self._token, lease, self._space._close_all(write)),)
-        _raise_first(self._space._each("renew_many", triples))
+        values, space = self._space._close_all(write), self._space
+        first = space._call("renew_writing", (self._token, lease, values))
+        return [Handle(space, first + place) for place in range(len(values))]
 
     def release(self) -> None:
         """See `interface.Claim.release`."""
@@ -209,6 +210,10 @@ class SpaceVerbs(ABC):
         """See `interface.Space.count`."""
         return int(self._call("count", (template,)))
 
+    def claimed(self, template: Tuple) -> list[Found]:
+        """See `interface.Space.claimed`."""
+        return list(map(self._open, self._call("claimed", (template,))))
+
     def explain(self, template: Tuple) -> dict[str, Any]:
         """See `interface.Space.explain`."""
         return dict(self._call("explain", (template,)))
@@ -301,6 +306,7 @@ TEMPLATE_FIRST = frozenset(
         "read",
         "read_all",
         "count",
+        "claimed",
         "explain",
         "claim",
         "claim_many",

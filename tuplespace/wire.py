@@ -215,6 +215,8 @@ def tuples_in(verb: str, args: Sequence[Any]) -> Sequence[Any]:
         return args[1:2]
     if verb == "confirm_many":
         return [each for written in args[1] for each in written]
+    if verb == "renew_writing":
+        return args[2]  # type: ignore[no-any-return]
     if verb == "renew_many":
         return [each for triple in args[0] for each in triple[-1]]
     return ()

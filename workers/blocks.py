@@ -8,6 +8,7 @@ Layout, one folder for all agents of a user on a host::
 
     <root>/<space id>/<job>/map-12-5f0c.blocks
     <root>/<space id>/.in-use                     locked by everybody who works for the space
+    <root>/<space id>/<job>/.until                when it may go at the earliest: its time of change
     <root>/code/<digest>/                         modules of jobs, see `bundles`
 """
 
@@ -24,6 +25,7 @@ import shutil
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +47,7 @@ from workers.files import open_distant
 FRAME_BYTES: Final = 4 << 20
 _OBJECT_NAME: Final = "blocks"
 _SCOPE: Final = re.compile(r"%\w+(?=])")
-_MARK: Final = ".in-use"
+_MARK, _UNTIL = ".in-use", ".until"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
 _OCCUPY_TRIES: Final = 100
@@ -124,11 +126,20 @@ def occupy(folder: Path) -> Any:
     raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
 
 
+def keep_for(folder: Path, seconds: float) -> None:
+    """Let a job's folder, if there is one, outlive its driver by so many seconds."""
+    with contextlib.suppress(OSError):
+        (folder / _UNTIL).touch()
+        os.utime(folder / _UNTIL, times=(time.time() + seconds,) * 2)
+
+
 def remove_deserted(root: Path) -> None:
     """Delete the folders of spaces that nobody on this host works for any more."""
     for mark in root.glob(f"*/{_MARK}"):
         with contextlib.suppress(OSError), open(mark) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
+                continue
             shutil.rmtree(mark.parent, ignore_errors=True)
 
 

@@ -20,6 +20,8 @@ CLAIM_LEASE: Final = 30.0
 _LOOK_SECONDS: Final = 0.5
 #: Of the priorities.
 _LEAST: Final = 1e-6
+#: Whoever has claimed the tuple of this name drives the job.
+TOKEN: Final = "driver"  # noqa: S105  # no password
 _CLEARED_AT_ONCE: Final = 1000
 
 
@@ -154,15 +156,29 @@ def _priority(about: dict[str, Any]) -> float:
     return 1.0
 
 
+def deserted_jobs(space: Space) -> set[str]:
+    """Return the jobs that have nobody to drive them; some may wait to be resumed.
+
+    Raises:
+        TupleSpaceError: The space is away, or was lost.
+    """
+    return {value[1] for value in space.read_all((TOKEN, str, int, str))}
+
+
+def ledger_of(job: str) -> tuple[Any, ...]:
+    """Return the template of the tuples of a job's ledger."""
+    return ("ledger", job, int, bytes)
+
+
 def clear_job(space: Space, job: str) -> None:
-    """Remove the tuples of a job: tasks first, so that nobody begins another.
+    """Remove the tuples of a job: tasks first, so that nobody begins another; its token last.
 
     Raises:
         TupleSpaceError: The space is away, or was lost.
     """
     tasks: tuple[Any, ...] = ("task", job, *[None] * 5)
     results: tuple[Any, ...] = ("result", job, *[None] * 3)
-    for template in (tasks, results):
+    for template in (tasks, results, ledger_of(job), (TOKEN, job, int, str)):
         with suppress(errors.MatchTimeoutError):
             while True:
                 space.take_many(template, _CLEARED_AT_ONCE, timeout=0)

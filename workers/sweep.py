@@ -9,7 +9,7 @@ from pathlib import Path
 from tuplespace.interface import Space
 from workers.blocks import remove_deserted
 from workers.child import Child
-from workers.claims import Claims, clear_job
+from workers.claims import Claims, clear_job, deserted_jobs
 from workers.shelf import Errand, Shelf
 
 
@@ -45,14 +45,15 @@ class Sweep:
         held = {errand.value[1] for errand in self._shelf.held()}
         claims.served_jobs |= held
         served = set(claims.served_jobs)  # as it was before we ask: the claimer adds new ones
-        if folders or served:
+        deserted = deserted_jobs(self._space)  # before we ask which jobs there are
+        if folders or served or deserted:
             live = claims.live_jobs()
             self.over = served - live
             for child, group in list(running.items()):
                 if self.over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
                     child.kill("was ended: its job has ended")
-            for job in self.over:
+            for job in self.over | (deserted - live):
                 clear_job(self._space, job)
             claims.served_jobs -= self.over - held
             for job in folders.keys() - live:

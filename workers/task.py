@@ -8,6 +8,7 @@
     ("worker", name, host, runtime, slots)                               leased, the agent's
     ("buried", job, phase, number, about)                                leased, outlives the job
     ("running", name, host, idle, tasks)                                 the same; see `presence`
+    ("driver", job, epoch, name), ("ledger", job, serial, sealed)        see `mapreduce.engine.tenure`
 
     task   ready --claim--> claimed --confirm with its result--> gone
              ^                |
@@ -86,6 +87,12 @@ class Parcel(NamedTuple):
             return self.content
         return tuple(self.location), tuple(map(tuple, self.frames))
 
+    def at(self, uri: str) -> Parcel:
+        """Return the same parcel, whose block, if it has one, this block server hands out."""
+        if self.location is None:
+            return self
+        return self._replace(location=self.location._replace(uri=uri))
+
     @property
     def identity(self) -> bytes:
         """Equal bytes for equal contents, without a look into the block."""
@@ -121,6 +128,11 @@ class Task(NamedTuple):
     argument: Parcel
     bundle: Parcel | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its tuple has."""
+        return len(self.argument.content or b"") + len(self.function.content or b"")
 
     def to_tuple(self, key: Key) -> tuple[Any, ...]:
         """Return the tuple that carries the task."""

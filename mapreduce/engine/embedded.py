@@ -73,7 +73,8 @@ class EmbeddedEngine(SpaceEngine):
                 assert agent.stdin is not None
                 agent.stdin.write(uri + "\n")
                 agent.stdin.flush()
-            super().__init__(connect(uri, key_file=key_file), owned=True, work_dir=work_dir)
+            space = connect(uri, key_file=key_file)
+            super().__init__(space, owned=True, work_dir=work_dir, private=True)
         except BaseException:
             self._end_processes()
             raise

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from mapreduce.records import Event
 from workers.blocks import Location
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
@@ -50,12 +51,32 @@ class Engine(Protocol):
             TupleSpaceError: It cannot be begun.
         """
 
+    def record(self, event: Event) -> None:
+        """Put an event into the job's ledger, with the next tasks or soon; for any thread."""
+
+    def taken_in(self) -> None:
+        """Note that the events of all outcomes so far are recorded."""
+
+    def check(self) -> None:
+        """Make sure that the job is still this driver's.
+
+        Raises:
+            JobSupersededError: It is another's.
+        """
+
     def send(
         self, name: str, data: bytes, inline: int = INLINE_BYTES, *, shared: bool = False
     ) -> Parcel:
         """Return bytes as something that a task can carry, or that many share; for any thread.
 
         It takes no memory here if they are more than `inline`, and can be had until `close`.
+        """
+
+    def adopt(self, parcel: Parcel) -> Parcel:
+        """Return a parcel of a driver that is gone as one that tasks can carry.
+
+        Raises:
+            BlockLostError: It is a block that is not on this host any more, or never was.
         """
 
     def share(self, paths: Collection[str]) -> str:
@@ -66,7 +87,11 @@ class Engine(Protocol):
         """
 
     def write(self, tasks: Iterable[Task]) -> None:
-        """Have these tasks run; for any thread. After `close` it does nothing."""
+        """Have these tasks run; for any thread. After `close` it does nothing.
+
+        They may be taken one by one, as there is room for them, by the thread that asks for
+        `outcomes`.
+        """
 
     def lift(self, task: Task) -> bool:
         """Let a task that waits for the worker or host it is aimed at run anywhere.
@@ -85,7 +110,14 @@ class Engine(Protocol):
         """Let a `write` under way end without having written all, and all later ones; for any thread."""
 
     def outcomes(self, timeout: float) -> list[Outcome]:
-        """Return the outcomes there are, waiting up to `timeout` seconds for the first."""
+        """Return the outcomes there are, waiting up to `timeout` seconds for the first.
+
+        One that is not recorded when the driver dies is there again for the next.
+
+        Raises:
+            JobSupersededError: Another driver has the job.
+            JobCancelledError: It was ended from elsewhere.
+        """
 
     def receive(self, parcel: Parcel) -> bytes:
         """Return the bytes a task has sent.

@@ -1,26 +1,44 @@
-"""The default engine: tasks are tuples, agents claim them."""
+"""The default engine: tasks are tuples, agents claim them.
+
+A job is there for as long as its tuple ``("job", id, description)`` is: once that is taken away, or
+its lease has ended, agents end what runs and clear up, and a driver that lives ends too.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from mapreduce.engine.holding import hold
 from mapreduce.engine.interface import Load, Running
+from mapreduce.engine.private import Private
+from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
+from mapreduce.errors import (
+    JobCancelledError,
+    JobHasDriverError,
+    JobNotFoundError,
+    JobSupersededError,
+)
+from mapreduce.records import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
-from tuplespace.connect import connect
 from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.interface import Handle
-from tuplespace.template import matches
-from workers.blocks import BlockServer, Location, occupy, work_folder
+from tuplespace.security import Key
+from tuplespace.template import Between, matches
+from workers.blocks import BlockServer, Location, keep_for, occupy, work_folder
 from workers.claims import clear_job
+from workers.errors import BlockLostError
 from workers.servers import SearchingReader
 from workers.task import (
     ANYWHERE,
@@ -35,17 +53,16 @@ from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
 
-#: How long a job outlives a driver that is gone, and how often a live one says it is there.
+#: How long a job outlives a driver that is gone.
 JOB_LEASE: Final = 600.0
-_RENEW_SECONDS: Final = 60.0
+#: How often a driver says that it is there, and so hears that the job was ended elsewhere.
+_RENEW_SECONDS: Final = 1.0
+_FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
-_HOLD_RETRY_SECONDS: Final = 5.0
 _BATCH_TASKS: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
-#: A task's phase, number and attempt, and its tuple.
-Written = tuple[tuple[str, int, int], tuple[Any, ...]]
-
+_LEDGER_TUPLES: Final = 16
 #: What an agent tells of a task, see `workers.presence`; else it is no agent who does.
 _RUNS: Final = (int, str, str, int, float)
 _WORKER: Final = ("worker", str, str, str, int)
@@ -56,12 +73,16 @@ class SpaceEngine:
 
     Args:
         space: The space; closed with the engine if `owned`. host: See `workers.Agent`.
+        lease: How long the job outlives its driver. token_lease: How long a driver of which
+            nobody has heard is taken to be alive. private: The space ends with the driver.
     """
 
     def __init__(
         self, space: RemoteSpace, *, owned: bool = False, work_dir: str | None = None,
-        host: str | None = None,
+        host: str | None = None, lease: float = JOB_LEASE, token_lease: float = TOKEN_LEASE,
+        private: bool = False,
     ) -> None:  # fmt: skip
+        self._lease, self._token_lease, self._private = lease, token_lease, private
         self.space, self._owned = space, owned
         self._host = host or socket.gethostname()
         self._root = work_folder(work_dir) / space.space_id
@@ -72,31 +93,152 @@ class SpaceEngine:
         self._reader = SearchingReader(space, self._host, self._key, space.uri)
         self._workplace.reader = self._reader
         self._job = ""
-        self._early: deque[Outcome] = deque()
+        self._tenure: Tenure | Private = Private(space)
         #: Of the tasks written that have had no outcome, by phase, number and attempt.
         self._handles: dict[tuple[str, int, int], Handle] = {}
         # Two threads write the tasks of a stream; neither does once the end clears up.
-        self._writing, self._serving = threading.Lock(), threading.Lock()
+        self._writing, self._serving = threading.RLock(), threading.Lock()
+        #: Tasks for which the space has no room yet.
+        self._backlog: deque[Iterator[Task]] = deque()
         self._handle: Handle | None = None
         self._closing = threading.Event()
         self._interrupted = threading.Event()
+        self._ended_elsewhere = self._is_cleared = False
 
     @property
     def uri(self) -> str:
         """The space's."""
         return self.space.uri
 
+    @property
+    def driver(self) -> str:
+        """The name of the driver that has this engine."""
+        return f"{self._host}/{os.getpid()}"
+
     def open(self, job: str, description: dict[str, Any]) -> None:
         """See `Engine.open`."""
         self._job = job
-        self._handle = self.space.write(("job", job, description), lease=JOB_LEASE)
-        threading.Thread(target=self._renew, name=f"job-{job}", daemon=True).start()
+        self._handle = self._write_job(description)
+        if not self._private:
+            self._tenure = Tenure(self.space, self._key, job, self.driver, self._token_lease)
+        self._tenure.begin()
+        self._start()
+
+    def _write_job(self, description: dict[str, Any]) -> Handle:
+        about = {**description, "driver": self.driver}
+        return self.space.write(("job", self._job, about), lease=self._lease)
+
+    def _start(self) -> None:
+        threading.Thread(target=self._renew, name=f"job-{self._job}", daemon=True).start()
 
     def _renew(self) -> None:
-        assert self._handle is not None
-        while not self._closing.wait(_RENEW_SECONDS):
-            with suppress(errors.TupleSpaceError):
-                self._handle.renew(JOB_LEASE)
+        while not self._closing.wait(min(_RENEW_SECONDS, self._lease / 3)):
+            assert self._handle is not None
+            keep_for(self._root / self._job, self._lease)
+            try:
+                self._handle.renew(self._lease)
+            except errors.LeaseExpiredError:
+                self._ended_elsewhere = True
+                return
+            except errors.TupleSpaceError:
+                pass  # it may be back before the lease ends
+
+    @property
+    def key(self) -> Key:
+        """The cluster key."""
+        return self._key
+
+    def succeed(self, job: str, wait: float) -> dict[str, Any]:
+        """Begin to take over a job, whose driver is gone, instead of `open`.
+
+        Returns:
+            The job's description.
+
+        Raises:
+            JobNotFoundError: There is no such job. JobHasDriverError: It has one, which does not
+                let it go within `wait` seconds.
+        """
+        self._job = job
+        tenure = Tenure(self.space, self._key, job, self.driver, self._token_lease)
+        deadline = time.monotonic() + wait
+        while True:
+            found = self.space.read_all(("job", job, dict))
+            if not found:
+                raise JobNotFoundError(no_such_job(self.space, job))
+            left = deadline - time.monotonic()
+            try:
+                tenure.succeed(max(0.0, min(left, _RENEW_SECONDS)))
+            except errors.MatchTimeoutError:
+                if left <= 0:
+                    who = driver_of(self.space, job)
+                    raise JobHasDriverError(
+                        f"job {job} is driven by {who}, which is alive"
+                        if who
+                        else f"job {job} has not begun, or is no job of a driver that can be followed"
+                    ) from None
+            else:
+                self._tenure = tenure
+                return dict(found[0][2])
+
+    def ledger(self) -> Iterator[list[Any]]:
+        """Yield the tuples of the job's ledger, some at a time."""
+        start = 0
+        while found := self.space.read_all(
+            ("ledger", self._job, Between(start, start + _LEDGER_TUPLES - 1), bytes)
+        ):
+            yield found
+            start += _LEDGER_TUPLES
+
+    def continue_from(self, serial: int) -> None:
+        """Go on with the ledger from this serial on."""
+        assert isinstance(self._tenure, Tenure)
+        self._tenure.continue_from(serial)
+
+    def take_back(self) -> frozenset[tuple[str, int, int]]:
+        """Take the tasks out of the space that nobody has claimed yet.
+
+        Returns:
+            The (phase, number, attempt) of those that are claimed, and of claimed results.
+        """
+        template = ("task", self._job, *[None] * 5)
+        with suppress(errors.MatchTimeoutError):
+            while True:
+                self.space.take_many(template, _OUTCOMES, timeout=0)
+        tasks = self.space.claimed(("task", self._job, str, int, str, str, bytes))
+        results = self.space.claimed(("result", self._job, str, int, bytes))
+        known = {
+            (task.phase, task.number, task.attempt)
+            for task in (Task.from_tuple(value, self._key) for value in tasks)
+        }
+        known |= {(each.phase, each.number, each.attempt) for each in self._outcomes_in(results)}
+        return frozenset(known)
+
+    def go_on(self, description: dict[str, Any]) -> None:
+        """Make the job, all of whose ledger has been read, this driver's own."""
+        self._handle = self._write_job(description)
+        # The old one, which is older; should its lease have ended just now, `_renew` will tell.
+        with suppress(errors.MatchTimeoutError):
+            self.space.take(("job", self._job, dict), timeout=0)
+        self._start()
+
+    def leave(self) -> None:
+        """Let go of a job that cannot be gone on with: it is as it was."""
+        if isinstance(self._tenure, Tenure):
+            self._tenure.give_up()
+        self._job = ""
+        self.close()
+
+    def record(self, event: Event) -> None:
+        """See `Engine.record`."""
+        self._tenure.record(event)
+
+    def taken_in(self) -> None:
+        """See `Engine.taken_in`."""
+        self._tenure.taken_in()
+
+    def check(self) -> None:
+        """See `Engine.check`."""
+        self._tenure.stand()
 
     def send(
         self, name: str, data: bytes, inline: int = INLINE_BYTES, *, shared: bool = False
@@ -108,7 +250,19 @@ class SpaceEngine:
             parcel = self._workplace.send_bytes(self._job, name, data, inline)
         if parcel.location is None:
             return parcel
-        return parcel._replace(location=parcel.location._replace(uri=self._serve().uri))
+        keep_for(self._root / self._job, self._lease)
+        return parcel.at(self._serve().uri)
+
+    def adopt(self, parcel: Parcel) -> Parcel:
+        """See `Engine.adopt`."""
+        location = parcel.location
+        if location is None:
+            return parcel
+        path = Path(location.path)
+        if location.host != self._host or not path.is_relative_to(self._root) or not path.exists():
+            where = "is gone" if location.host == self._host else "is out of reach"
+            raise BlockLostError(f"the block {path} of the driver on host {location.host} {where}")
+        return parcel.at(self._serve().uri)
 
     def _serve(self) -> BlockServer:
         with self._serving:
@@ -125,34 +279,35 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        batch: list[Written] = []
-        size = 0
-        for task in tasks:
-            value = task.to_tuple(self._key)
-            batch.append(((task.phase, task.number, task.attempt), value))
-            size += len(value[-1])
-            if len(batch) >= _BATCH_TASKS or size >= _BATCH_BYTES:
-                self._write(batch)
-                batch, size = [], 0
-        self._write(batch)
-
-    def _write(self, batch: list[Written]) -> None:
-        """Write tasks. While the space is full take outcomes in: they may be what fills it."""
-        while batch and not self._interrupted.is_set():
-            try:
-                with self._writing:
-                    if not self._interrupted.is_set():
-                        handles = self.space.write_many(value for _, value in batch)
-                        self._handles.update(zip((name for name, _ in batch), handles, strict=True))
-            except errors.SpaceFullError as error:
-                if len(batch) == 1:
-                    self._check_size(batch[0][1])
-                middle = len(batch) // 2  # there may never be room for all of them at once
-                self._write(batch[:middle])
-                batch = batch[middle:]
-                self._early += self._take_outcomes(error.retry_after)
+        with self._writing:
+            if self._backlog:
+                self._backlog.append(iter(tasks))
             else:
+                self._write(iter(tasks))
+
+    def _write(self, tasks: Iterator[Task]) -> None:
+        """Write tasks; those for which the space has no room are for later."""
+        most = _BATCH_TASKS
+        while not self._interrupted.is_set():
+            batch, size = [], 0
+            for task in islice(tasks, most):
+                batch.append(task)
+                size += task.size
+                if size >= _BATCH_BYTES:
+                    break
+            if not batch:
                 return
+            try:
+                handles = self._tenure.write([task.to_tuple(self._key) for task in batch])
+                names = ((task.phase, task.number, task.attempt) for task in batch)
+                self._handles.update(zip(names, handles, strict=True))
+            except errors.SpaceFullError:
+                tasks = chain(batch, tasks)
+                if len(batch) == 1:
+                    self._check_size(batch[0].to_tuple(self._key))
+                    self._backlog.appendleft(tasks)
+                    return
+                most = len(batch) // 2  # there may never be room for all of them at once
 
     def _check_size(self, value: tuple[Any, ...]) -> None:
         """Raise TupleTooLargeError if there is no room for this task even in an empty space."""
@@ -164,23 +319,30 @@ class SpaceEngine:
                 f"{limit:,}: start it with a larger --limit bytes="
             )
 
+    def _write_backlog(self) -> None:
+        with self._writing:
+            waiting, self._backlog = self._backlog, deque()
+            for tasks in waiting:
+                self.write(tasks)
+
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
         self._interrupted.set()
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
-        early = [self._early.popleft() for _ in range(len(self._early))]
-        return early or self._take_outcomes(timeout)
-
-    def _take_outcomes(self, timeout: float) -> list[Outcome]:
+        if self._ended_elsewhere:
+            self._tenure.stand()  # a successor writes a job's tuple of its own
+            raise JobCancelledError(
+                f"job {self._job} was cancelled from elsewhere, or its driver slept for more than "
+                f"{self._lease:g} s"
+            )
+        if self._backlog:
+            self._write_backlog()
+            timeout = min(timeout, _FULL_SECONDS)
         # With types: what else is written under this name is no result; the end clears it away.
         template = ("result", self._job, str, int, bytes)
-        try:
-            values = self.space.take_many(template, _OUTCOMES, timeout)
-        except errors.MatchTimeoutError:
-            return []
-        return list(self._outcomes_in(values))
+        return list(self._outcomes_in(self._tenure.take(template, _OUTCOMES, timeout)))
 
     def _outcomes_in(self, values: Iterable[Any]) -> Iterator[Outcome]:
         for value in values:
@@ -198,11 +360,8 @@ class SpaceEngine:
     def lift(self, task: Task) -> bool:
         """See `Engine.lift`."""
         aimed = ("task", task.job, task.phase, task.number, None, task.affinity, None)
-        try:
-            self.space.swap(aimed, task._replace(affinity=ANYWHERE).to_tuple(self._key))
-        except (errors.MatchTimeoutError, errors.SpaceFullError):
-            return False
-        return True
+        anywhere = task._replace(affinity=ANYWHERE).to_tuple(self._key)
+        return self._tenure.lift(aimed, anywhere)
 
     def load(self) -> Load:
         """See `Engine.load`."""
@@ -245,24 +404,7 @@ class SpaceEngine:
         self, job: str, description: dict[str, Any]
     ) -> tuple[Callable[[], None], Callable[[], set[str]]]:
         """See `Engine.hold`."""
-        # A client of its own: the user may close the other.
-        space = connect(self.uri, key_file=str(self._key.path), retry_for=_HOLD_RETRY_SECONDS)
-        occupied = occupy(self._root)
-        handle = space.write(("job", job, description), lease=JOB_LEASE)
-        space.keep(handle, JOB_LEASE)
-
-        def release() -> None:
-            # It may be the garbage collector that waits: a space that is away is left to the lease.
-            space.retry_for = 0
-            with suppress(errors.TupleSpaceError):
-                handle.cancel()  # the agents' sweep deletes the blocks
-            space.close()
-            occupied.close()
-
-        def hosts() -> set[str]:
-            return {value[2] for value in space.read_all(_WORKER)}
-
-        return release, hosts
+        return hold(self.uri, self._key, self._root, job, description, self._lease)
 
     def bury(self, task: tuple[Any, ...]) -> None:
         """See `Engine.bury`."""
@@ -300,15 +442,20 @@ class SpaceEngine:
         if self._server is not None:
             self._server.stop()
         self._workplace.reader.close()
-        if self._job:
+        if self._job and (self._is_cleared or self._private):
             shutil.rmtree(self._root / self._job, ignore_errors=True)
         self._occupied.close()
         if self._owned:
             self.space.close()
 
     def _clear(self) -> None:
-        """Remove the job's tuples."""
-        with suppress(errors.TupleSpaceError), self._writing:
-            clear_job(self.space, self._job)
+        """End the job, and remove its tuples, unless it is another driver's."""
+        with suppress(errors.TupleSpaceError, JobSupersededError), self._writing:
+            if not self._job:
+                return
+            self._tenure.end()
             if self._handle is not None:
-                self._handle.cancel()  # the agents' sweep deletes the blocks
+                self._handle.cancel()  # the job ends here; the agents' sweep deletes the blocks
+            clear_job(self.space, self._job)
+            self._tenure.release()
+            self._is_cleared = True

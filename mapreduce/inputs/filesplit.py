@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from mapreduce.inputs.filerange import FileRange, LocalFile
 from mapreduce.inputs.readers import Reader
+from workers.task import Parcel
 from workers.workplace import Workplace
 
 #: (block server, path, size, mtime_ns) -> the file on the block server's host
@@ -30,6 +31,11 @@ class FileSplit:
     affinity: str | None = None
     home: str = ""
     wait: float = 0.0
+
+    @property
+    def blocks(self) -> tuple[Parcel, ...]:
+        """None."""
+        return ()
 
     @property
     def files(self) -> tuple[str, ...]:

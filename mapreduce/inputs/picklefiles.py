@@ -14,6 +14,7 @@ from mapreduce.errors import InputError, InvalidJobError
 from mapreduce.inputs.filesplit import OpenAt
 from mapreduce.inputs.sources import SplitSource
 from tuplespace.pickles import load_all
+from workers.task import Parcel
 from workers.workplace import Workplace
 
 
@@ -65,6 +66,11 @@ class PickleSplit:
     affinity: str | None = None
     home: str = ""
     wait: float = 0.0
+
+    @property
+    def blocks(self) -> tuple[Parcel, ...]:
+        """None."""
+        return ()
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.inputs.filesplit import OpenAt
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.textfiles import TextFiles
+from workers.task import Parcel
 from workers.workplace import Workplace
 
 __all__ = [
@@ -93,6 +94,10 @@ class PlannedSplit(Protocol):
     def files(self) -> tuple[str, ...]:
         """The paths that it reads of the driver's host."""
 
+    @property
+    def blocks(self) -> tuple[Parcel, ...]:
+        """What else the driver has sent of it."""
+
     def at_home(self, uri: str) -> PlannedSplit:
         """Return the same split, told which block server hands out its files."""
 
@@ -119,6 +124,8 @@ class PlannedSplit(Protocol):
 
 class InMemory:
     """A split that reads no files."""
+
+    blocks: ClassVar[tuple[Parcel, ...]] = ()
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -141,6 +141,18 @@ class SentSplit(InMemory):
     def size(self) -> int:
         """How many records there are."""
         return sum(piece.end - piece.start for piece in self.pieces)
+
+    @property
+    def blocks(self) -> tuple[Parcel, ...]:  # type: ignore[override]
+        """See `PlannedSplit.blocks`."""
+        return tuple(piece.parcel for piece in self.pieces)
+
+    def at_home(self, uri: str) -> SentSplit:
+        """Return the same split, whose records this block server has."""
+        if not uri:
+            return self
+        pieces = (piece._replace(parcel=piece.parcel.at(uri)) for piece in self.pieces)
+        return replace(self, pieces=tuple(pieces))
 
     def read_by(self, workplace: Workplace) -> PlannedSplit:
         """Return the split with its records.

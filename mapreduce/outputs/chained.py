@@ -164,6 +164,11 @@ class BlockSplit:
         return sum(frame.length for frame in self.kept.frames)
 
     @property
+    def blocks(self) -> tuple[Parcel, ...]:
+        """No blocks of the driver's."""
+        return ()
+
+    @property
     def files(self) -> tuple[str, ...]:
         """No files: the blocks are not the driver's."""
         return ()
@@ -219,6 +224,7 @@ class BlockResults:
 
     def __init__(self, job: str) -> None:
         self._job, self._folder = job, f"{job}-kept"
+        self.output, self.mark = KeepBlocks(), ""
         self.work = BlockWork(self._folder)
         self._kept: dict[int, KeptPartition] = {}
         self._here: list[Split] = []
@@ -227,6 +233,9 @@ class BlockResults:
 
     def prepare(self) -> None:
         """See `Results.prepare`."""
+
+    def adopt(self, mark: str) -> None:
+        """See `Results.adopt`."""
 
     def begin(self, engine: Engine) -> None:
         """See `Results.begin`."""

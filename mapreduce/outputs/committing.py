@@ -2,12 +2,15 @@
 
 ::
 
-    prepare   <dir>/.tuplemill-<job>/owner          a random token and the driver's host, locked
+    prepare   <dir>/.tuplemill-<job>/owner          a random token, the driver's host, and a token of
+                                                    its own; locked
     worker    <dir>/.tuplemill-<job>/part-00003-0-5f0c..   if it sees that token there; else a block
     keep      the driver takes in the winner's file, or pulls the winner's block to one beside it
-    finish    each winner's file is renamed to <dir>/part-00003.txt, the folder goes, then _SUCCESS
+    finish    each winner's file is renamed to <dir>/part-00003.txt, then _SUCCESS, the folder goes
 
-Only the driver renames, so no late or second attempt can touch a file that counts.
+Only the driver renames, so no late or second attempt can touch a file that counts. One that takes
+the job over puts an owner file of its own in the place of the first one's, which from then on
+neither renames nor deletes anything.
 
 =====================================  ============================================================
 what happens                           what comes of it
@@ -17,6 +20,7 @@ killed after writing, unconfirmed      a whole file aside that nobody names; the
 two attempts end well                  the first outcome wins; the other's file goes with the folder
 the winner's block is gone             the reduce runs again
 reduce raises, disk full, cancel       JobFailedError or JobCancelledError; the directory is as before
+driver killed, and the job taken over  its successor's owner file; what has its name already has it
 driver killed                          the folder aside stays, unlocked: the next run of a driver on
                                        the same host into this directory removes it; others (and any
                                        run, for a URL) say what to delete
@@ -116,15 +120,20 @@ class FileResults:
     """
 
     def __init__(self, output: Output, job: str) -> None:
-        self._output, self._job = output, job
+        self.output, self._job = output, job
         self._folder = folder_at(output.directory)
         self._aside = ASIDE + job
         self.work = FileWork(output, self._folder, self._aside, secrets.token_hex(16))
+        self.mark = self.work.token
         self._kept: dict[int, str] = {}
         self._skipped: set[int] = set()
         self._published: list[str] = []
         self._paths: list[str | None] = []
         self._abandon: Any = None
+        self._engine: Engine | None = None
+        self._own = secrets.token_hex(8)
+        #: Whether a driver that is gone had published all.
+        self._is_whole = False
 
     def prepare(self) -> None:
         """Make the folder aside.
@@ -132,17 +141,19 @@ class FileResults:
         Raises:
             InvalidJobError: The directory is in use or not empty, or cannot be made.
         """
-        self._output.check()
-        directory = self._output.directory
+        self.output.check()
+        directory = self.output.directory
         try:
             aside = self._folder.path(self._aside)
-            self._abandon = finalize_here(self, _abandon, self._folder, aside, self._published)
+            self._abandon = finalize_here(
+                self, _abandon, self._folder, aside, self._published, self._own
+            )
             with self._folder.alone():
                 self._refuse_unless_empty()
                 self._folder.make(aside)
                 owner = self._folder.path(self._aside, _OWNER)
                 with self._folder.open(owner, "xb") as file:
-                    file.write(f"{self.work.token}\n{socket.gethostname()}".encode())
+                    file.write(self._owner())
                 self._folder.hold(owner)
                 self._refuse_unless_empty()  # a driver of another host may have come meanwhile
         except InvalidJobError:
@@ -151,6 +162,38 @@ class FileResults:
         except OSError as error:
             self.abandon()
             raise InvalidJobError(f"cannot write output to {directory}: {error}") from error
+
+    def _owner(self) -> bytes:
+        return f"{self.work.token}\n{socket.gethostname()}\n{self._own}".encode()
+
+    def adopt(self, mark: str) -> None:
+        """Take the folder aside over from a driver that is gone.
+
+        Raises:
+            InvalidJobError: It is not there: somebody has deleted it, or this is another host.
+        """
+        aside = self._folder.path(self._aside)
+        self.work = self.work._replace(token=mark)
+        self.mark = mark
+        try:
+            self._is_whole = SUCCESS in self._folder.names()
+            if self._is_whole:
+                return
+            with self._folder.open(self._folder.path(self._aside, _OWNER), "rb") as file:
+                if file.read().split(b"\n")[0] != mark.encode():
+                    raise FileNotFoundError(f"{aside} is of another folder")
+            self._abandon = finalize_here(
+                self, _abandon, self._folder, aside, self._published, self._own
+            )
+            draft = self._folder.path(self._aside, f"{_OWNER}-{self._own}")
+            with self._folder.open(draft, "xb") as file:
+                file.write(self._owner())
+            self._folder.hold(draft)
+            self._folder.move(draft, self._folder.path(self._aside, _OWNER))
+        except OSError as error:
+            raise InvalidJobError(
+                f"job {self._job} cannot go on writing to {self.output.directory} from here: {error}"
+            ) from error
 
     def _refuse_unless_empty(self) -> None:
         names = set(self._folder.names()) - {self._aside}
@@ -164,7 +207,7 @@ class FileResults:
         if SUCCESS not in found and all(name.startswith("part-") for name in found):
             why = "; there is no _SUCCESS, so the run that wrote it did not end"
         raise InvalidJobError(
-            f"the output directory {self._output.directory} is not empty ({found[0]!r} is there"
+            f"the output directory {self.output.directory} is not empty ({found[0]!r} is there"
             f"{why}): delete it, or choose another"
         )
 
@@ -173,17 +216,18 @@ class FileResults:
         owner = self._folder.path(name, _OWNER)
         host = b""
         with suppress(FileNotFoundError), self._folder.open(owner, "rb") as file:
-            host = file.read().partition(b"\n")[2]
+            host = [*file.read().split(b"\n"), b""][1]
         ours = host in {b"", socket.gethostname().encode()}
         if not ours or not self._folder.hold(owner):
             raise InvalidJobError(
                 f"job {name.removeprefix(ASIDE)} on host {host.decode() or 'unknown'} is writing to "
-                f"{self._output.directory}; if it is not any more, delete {name} there"
+                f"{self.output.directory}; if it is not any more, delete {name} there"
             )
         self._folder.remove(self._folder.path(name))
 
     def begin(self, engine: Engine) -> None:
         """See `Results.begin`."""
+        self._engine = engine
 
     def keep(self, number: int, parcel: Parcel, engine: Engine) -> None:
         """Take in the file of a reduce whose outcome counts.
@@ -191,8 +235,13 @@ class FileResults:
         Raises:
             BlockLostError: It is gone. JobFailedError: There is no room for it.
         """
+        if self._is_whole:
+            return
         found: Written | Parcel = load(engine.receive(parcel))
         if isinstance(found, Written):
+            if self._is_published(number, found):
+                self._kept[number] = self._final(number)
+                return
             try:
                 size = self._folder.size(found.path)
             except OSError as error:
@@ -208,6 +257,16 @@ class FileResults:
         except OSError as error:
             raise _no_room(path, error) from error
         self._kept[number] = path
+
+    def _final(self, number: int) -> str:
+        return self._folder.path(part_name(number) + self.output.suffix)
+
+    def _is_published(self, number: int, found: Written) -> bool:
+        """Whether a driver that is gone has given this file its name."""
+        try:
+            return self._folder.size(self._final(number)) == found.size
+        except OSError:
+            return False
 
     def keep_here(self, number: int, result: Any) -> None:
         """Write a result of this very process."""
@@ -229,20 +288,32 @@ class FileResults:
         Raises:
             JobFailedError: That cannot be done.
         """
+        if self._engine is not None:
+            self._engine.check()  # a driver that was superseded publishes nothing
+        if self._is_whole:
+            there = {name for name in self._folder.names() if name.startswith("part-")}
+            parts = (part_name(n) for n in range(len(there) + len(self._skipped)))
+            names = [part + self.output.suffix for part in parts]
+            self._paths = [self._folder.shown(n) if n in there else None for n in names]
+            self._folder.remove(self._folder.path(self._aside))
+            return
         numbers = sorted(self._kept.keys() - self._skipped)
         kept = [self._kept[number] for number in numbers]
         try:
-            self._output.settle(kept, self._folder.open)  # it may replace some
-            names = [part_name(number) + self._output.suffix for number in numbers]
+            self.output.settle(kept, self._folder.open)  # it may replace some
+            names = [part_name(number) + self.output.suffix for number in numbers]
             for name, path in zip(names, kept, strict=True):
                 final = self._folder.path(name)
-                self._folder.move(path, final)
+                if path != final:
+                    self._folder.move(path, final)
                 self._published.append(final)
-            self._folder.remove(self._folder.path(self._aside))
-            with self._folder.open(self._folder.path(SUCCESS), "xb"):
+            success = self._folder.path(SUCCESS)
+            self._published.append(success)
+            with self._folder.open(success, "xb"):
                 pass
+            self._folder.remove(self._folder.path(self._aside))
         except OSError as error:
-            raise _no_room(self._output.directory, error) from error
+            raise _no_room(self.output.directory, error) from error
         shown = dict(zip(numbers, map(self._folder.shown, names), strict=True))
         self._paths = [shown.get(number) for number in sorted(shown.keys() | self._skipped)]
         self._published.clear()
@@ -282,7 +353,12 @@ def part_name(number: int) -> str:
     return f"part-{number:05}"
 
 
-def _abandon(folder: Folder, aside: str, published: Iterable[str]) -> None:
+def _abandon(folder: Folder, aside: str, published: Iterable[str], own: str) -> None:
+    owner = folder.path(aside, _OWNER)
+    with suppress(OSError), folder.open(owner, "rb") as file:
+        if file.read().split(b"\n")[-1] != own.encode():
+            folder.let_go()  # another driver's by now
+            return
     for path in (*published, aside):
         folder.remove(path)
     folder.undo()

@@ -44,6 +44,21 @@ class Results(Protocol):
     def prepare(self) -> None:
         """Begin; raises InvalidJobError if it cannot."""
 
+    @property
+    def output(self) -> Any:
+        """As `MapReduceJob.output`."""
+
+    @property
+    def mark(self) -> str:
+        """What `adopt` is told, in another driver."""
+
+    def adopt(self, mark: str) -> None:
+        """Begin as the successor of a driver that is gone, instead of `prepare`.
+
+        Raises:
+            InvalidJobError: What it has left cannot be gone on with.
+        """
+
     def begin(self, engine: Engine) -> None:
         """Begin the job's work on this engine."""
 
@@ -89,6 +104,8 @@ class Values:
     """
 
     work: ResultWork | None = None
+    output = None
+    mark = ""
 
     def __init__(self, job: str) -> None:
         self._job = job
@@ -98,6 +115,9 @@ class Values:
 
     def prepare(self) -> None:
         """See `Results.prepare`."""
+
+    def adopt(self, mark: str) -> None:
+        """See `Results.adopt`: nothing is left of values."""
 
     def begin(self, engine: Engine) -> None:
         """See `Results.begin`."""

@@ -190,11 +190,10 @@ def a_claim_outlives_its_lease(wrap):
 
 @_seen_in(scenarios.claims, "claim")
 def a_renewal_is_not_heeded(wrap):
-    @wrap(SpaceCore, "_renew_many")
-    def _renew_many(original, core, lane, triples):
-        for token, _, _ in triples:
-            core._held(lane, token)
-        return ()
+    @wrap(SpaceCore, "_renew_writing")
+    def _renew_writing(original, core, lane, token, lease, values):
+        core._held(lane, token)
+        return 0
 
 
 @_seen_in(scenarios.line, "order")

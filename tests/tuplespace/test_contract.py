@@ -534,7 +534,9 @@ def test_what_is_for_templates_cannot_be_written(space, field):
         space.write(("k", field))
 
 
-@pytest.mark.parametrize("verb", ["take", "write", "claim", "notify", "keep", "swap", "explain"])
+@pytest.mark.parametrize(
+    "verb", ["take", "write", "claim", "notify", "keep", "swap", "explain", "claimed"]
+)
 def test_help_tells_what_a_verb_does_and_not_where_that_stands(space, verb):
     told = inspect.getdoc(getattr(space, verb))
     assert told == inspect.getdoc(getattr(Space, verb))
@@ -609,6 +611,20 @@ def test_a_subscriber_that_falls_far_behind_gets_one_overflow(space):
 
 
 # -- the rest
+
+
+def test_claimed_shows_what_is_claimed_and_nothing_else(space):
+    space.write_many([("k", number) for number in range(4)])
+    space.write(("other", 0))
+    second, _ = space.claim(("k", 2)), space.claim(("k", 0))
+    space.claim(("other", 0))
+
+    assert space.claimed(("k", None)) == [("k", 2), ("k", 0)]
+    assert space.claimed(("k", Between(1, 9))) == [("k", 2)]
+    assert space.read_all(("k", None)) == [("k", 1), ("k", 3)]
+    second.release()
+    assert space.claimed(("k", None)) == [("k", 0)]
+    assert space.claimed(("nobody", None)) == []
 
 
 def test_explain_says_how_a_search_would_be_answered_and_searches_nothing(space):
