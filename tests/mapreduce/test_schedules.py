@@ -14,7 +14,7 @@ import pytest
 
 from schedules.dice import Dice
 from schedules.jobs import KINDS, MAPS, REDUCES, job_of
-from schedules.killers import AgentKiller, Freezer, HostKiller, Saboteur
+from schedules.killers import AgentKiller, DriverKiller, Freezer, HostKiller, Saboteur, SpaceKiller
 from schedules.stage import Stage
 from tuplespace.pickles import dump_plain
 
@@ -22,10 +22,12 @@ from tuplespace.pickles import dump_plain
 SEEDS = range(30)
 ALWAYS = 3
 KILLERS = [
-    AgentKiller(), AgentKiller(), HostKiller(),
+    AgentKiller(), AgentKiller(), HostKiller(), DriverKiller(), DriverKiller(), DriverKiller(),
     Freezer("agent"), Freezer("driver"), Freezer("space"),
 ]  # fmt: skip
 STRIKES = 3
+#: The space counts as so many of them where it is kept in a file.
+SPACE_KILLS = 4
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,10 @@ def test_a_schedule_of_deaths_and_stalls_changes_no_byte(
     alive: Callable[[int], bool], eventually: Callable[..., Any],
 ) -> None:  # fmt: skip
     kind = KINDS[seed % len(KINDS)]
-    stage = Stage(cluster, tmp_path / "stage", kind, seed)
-    saboteur = Saboteur(stage, KILLERS, STRIKES, MAPS + REDUCES)
+    durable = seed % 3 == 0
+    stage = Stage(cluster, tmp_path / "stage", kind, seed, durable=durable)
+    killers = KILLERS + [SpaceKiller()] * (SPACE_KILLS if durable else 0)
+    saboteur = Saboteur(stage, killers, STRIKES, MAPS + REDUCES)
     try:
         result = stage.finish()
     finally:

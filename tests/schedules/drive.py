@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from mapreduce import JobNotFoundError, MapReduceJob
 from schedules.dice import Dice
 from schedules.jobs import job_of
 from tuplespace.pickles import dump_plain
@@ -15,8 +16,18 @@ from tuplespace.pickles import dump_plain
 
 def main(uri: str, folder: Path, kind: str, seed: int) -> None:
     job = job_of(kind, Dice(seed, folder / "dice"), folder / "output")
-    run = job.submit(uri)
-    (folder / "job").write_text(run.id)
+    started = folder / "job"
+    try:
+        run = MapReduceJob.attach(uri, started.read_text()) if started.exists() else job.submit(uri)
+    except JobNotFoundError:
+        # The driver before was killed when its job had ended. Its files are there, its values gone.
+        if (folder / "output" / "_SUCCESS").exists():
+            (folder / "result").write_bytes(b"")
+            return
+        run = job.submit(uri)
+    draft = folder / "job.draft"
+    draft.write_text(run.id)
+    draft.rename(started)
     (folder / "result").write_bytes(dump_plain(run.result()))
 
 

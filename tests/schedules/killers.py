@@ -65,6 +65,21 @@ class HostKiller:
         return f"{host} is gone with all its blocks"
 
 
+class SpaceKiller:
+    """Kills the server of a space that is kept in a file; it is started again at once."""
+
+    def strike(self, stage: Stage, chance: random.Random) -> str:
+        stage.restart_space()
+        return "the space is killed and started again"
+
+
+class DriverKiller:
+    """Kills the driver; another process attaches to its job."""
+
+    def strike(self, stage: Stage, chance: random.Random) -> str:
+        return stage.restart_driver()
+
+
 class Saboteur:
     """Lets killers strike while a schedule runs, in a thread of its own.
 

@@ -22,12 +22,15 @@ class Stage:
 
     Args:
         cluster: With its space. folder: Of this schedule. kind, seed: Of its job.
+        durable: Whether the space is kept in a file.
 
     Attributes:
         dice: Those that the tasks roll; they tell what the killers do, too.
     """
 
-    def __init__(self, cluster: Any, folder: Path, kind: str, seed: int) -> None:
+    def __init__(
+        self, cluster: Any, folder: Path, kind: str, seed: int, *, durable: bool = False
+    ) -> None:
         self.cluster, self.folder, self.kind, self.seed = cluster, folder, kind, seed
         folder.mkdir()
         self.dice = Dice(seed, folder / "dice")
@@ -35,6 +38,9 @@ class Stage:
             **cluster.environment,
             "PYTHONPATH": f"{_FOLDER.parent.parent}:{_FOLDER.parent}",
         }
+        self.store = folder / "space.sqlite" if durable else None
+        if durable:
+            self.restart_space()  # one with a store, in the place of that without
         self.dice.tell("the stage is set")
         self.agents: dict[str, Any] = {}
         self._ended = threading.Event()
@@ -45,6 +51,7 @@ class Stage:
         ]
         for keeper in self._keepers:
             keeper.start()
+        self._driving = threading.Lock()
         self.driver = self._start_driver()
 
     def work_dir(self, host: str) -> Path:
@@ -64,12 +71,30 @@ class Stage:
         """Return a context in which no agent of this host starts."""
         return self._starting[host]
 
+    def restart_space(self) -> None:
+        """Kill the space's server and start it again, with what it had in its file."""
+        self.cluster.kill_server()
+        self.cluster.start_server("--store", str(self.store))
+
     def _start_driver(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(_FOLDER / "drive.py"), self.cluster.uri, str(self.folder),
              self.kind, str(self.seed)],
             env=self.environment, text=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    def restart_driver(self) -> str:
+        """Kill the driver, once it has told the id of its job, and start another; say what was done."""
+        with self._driving:
+            while not (self.folder / "job").exists() and self.driver.poll() is None:
+                if self._ended.wait(0.005):
+                    break
+            if self.driver.poll() is not None:
+                return "the driver has ended already"
+            self.driver.kill()
+            self.driver.wait()
+            self.driver = self._start_driver()
+        return "the driver is killed, another one attaches"
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call this in so many seconds, or at the end if that comes before."""
@@ -83,9 +108,14 @@ class Stage:
 
     def finish(self, within: float = 50.0) -> bytes:
         """Wait for the driver and return its result, as bytes."""
-        _, error = self.driver.communicate(timeout=within)
+        error, driver = "", None
+        while driver is not self.driver:
+            driver = self.driver
+            _, error = driver.communicate(timeout=within)
+            with self._driving:
+                pass  # it may have been killed, to be followed by another
         self.dice.tell("the driver has ended")
-        assert self.driver.returncode == 0, error
+        assert driver.returncode == 0, error
         return (self.folder / "result").read_bytes()
 
     def close(self) -> list[int]:
