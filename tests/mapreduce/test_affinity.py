@@ -13,7 +13,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from mapreduce import InvalidJobError, MapReduceJob, Split, collect, driver
+from mapreduce import InvalidJobError, MapReduceJob, Split, collect, manning
 from mapreduce.aims import GRACE_SECONDS, Aims
 from mapreduce.inputs import stream
 from tuplespace import RemoteSpace, connect
@@ -209,7 +209,8 @@ def test_a_task_aimed_at_a_busy_host_falls_back_after_its_wait(
         Split(["at once"], affinity="east", wait=0),
     ]
     # East is held until "second" has run, which cannot be at east.
-    results = MapReduceJob(data, hold_the_first, collect).submit(space).result(20)
+    job = MapReduceJob(data, hold_the_first, collect, backup_tasks=False)
+    results = job.submit(space).result(20)
 
     at = ran_at(results, hosts)
     assert (at["first"], at["patient"]) == ("east", "east")
@@ -220,7 +221,7 @@ def test_a_job_whose_split_waits_for_ever_says_for_whom(
     standing_cluster: Any, space: RemoteSpace, hosts: dict[int, str],
     monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(driver, "_NOTICE_SECONDS", 0.2)
+    monkeypatch.setattr(manning, "_NOTICE_SECONDS", 0.2)
     data = [Split([1], affinity="north", wait=math.inf)]
     run = MapReduceJob(data, where, collect).submit(space)
     assert "'north', where no worker is" in eventually(lambda: run.progress().notice)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mapreduce.errors import LedgerError
 from mapreduce.ledger import History, outcome_event
-from mapreduce.options import Options
+from mapreduce.options import FAIL, SKIP, Options
 from mapreduce.plan import MAP, REDUCE, Order, Plan
 from mapreduce.records import PIECE_BYTES, Decoder, encode
 from mapreduce.shuffle import MapOutput, output_of
@@ -36,10 +36,12 @@ def output(variant: int) -> MapOutput:
 class Life:
     """A driver that does what the draws say, and its ledger."""
 
-    def __init__(self, stream: bool) -> None:
+    def __init__(self, stream: bool, options: Options) -> None:
         self.stream = stream
-        self.plan = Plan(0 if stream else MAPS, REDUCES, Options(retries=2), more_maps=stream)
-        head = {"maps": None if stream else MAPS, "reduces": REDUCES, "options": (2,)}
+        self.plan = Plan(0 if stream else MAPS, REDUCES, options, more_maps=stream)
+        head = {
+            "maps": None if stream else MAPS, "reduces": REDUCES, "options": tuple(options),
+        }  # fmt: skip
         self.events: list[Any] = [("head", head)]
         self.orders: list[Order] = [] if stream else self.plan.start()
         self.answered: set[tuple[str, int, int]] = set()
@@ -60,6 +62,12 @@ class Life:
             outcome = draw(st.sampled_from(won))
             self.events.append(("revoked", outcome.number, "gone"))
             self.orders += self.plan.revoke(outcome)
+        elif self.orders and draw(st.integers(0, 4)) == 0:
+            phase, number = draw(st.sampled_from(self.orders))[:2]
+            order = self.plan.back_up(phase, number)
+            if order is not None:
+                self.events.append(("call", "back_up", phase, number))
+                self.orders.append(order)
         elif self.orders:
             self.answer(draw(st.sampled_from(self.orders)), draw)
 
@@ -70,6 +78,10 @@ class Life:
             details["maps"] = (draw(st.integers(0, MAPS - 1)),)
         if status == DIED and draw(st.booleans()):
             details["cause"] = MEMORY
+        if status in (ERROR, DIED) and draw(st.booleans()):
+            details["position"] = draw(st.integers(0, 3))
+        elif status in (ERROR, DIED) and draw(st.booleans()):
+            details["bound"] = draw(st.integers(1, 4))
         made = output(draw(st.integers(0, 1))) if order.phase == MAP else None
         value = Parcel(dump(made)) if status == OK else None
         outcome = Outcome("j", *order[:3], status, "h/1", 1, 0.5, value, details)
@@ -83,15 +95,19 @@ def split(number: int) -> Any:
 
 
 def state_of(plan: Plan) -> dict[str, Any]:
-    return {name: repr(value) for name, value in vars(plan).items()}
+    state = {name: repr(value) for name, value in vars(plan).items()}
+    return state | {"_skipping": repr(vars(plan._skipping))}
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data(), stream=st.booleans())
+@given(
+    data=st.data(), stream=st.booleans(), bad=st.sampled_from([0, 2]),
+    on_bad_task=st.sampled_from([FAIL, SKIP]),
+)  # fmt: skip
 def test_the_replay_of_any_history_is_the_plan_that_wrote_it(
-    key: Key, data: st.DataObject, stream: bool
+    key: Key, data: st.DataObject, stream: bool, bad: int, on_bad_task: str
 ) -> None:
-    life = Life(stream)
+    life = Life(stream, Options(2, skip_bad_records=bad, on_bad_task=on_bad_task))
     for _ in range(data.draw(st.integers(0, 40))):
         life.step(data.draw)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(life.events)), max_size=4)))

@@ -25,9 +25,9 @@ from mapreduce import (
     MapReduceJob,
     Split,
     collect,
-    driver,
     each,
     feeder,
+    manning,
     sum_values,
 )
 from mapreduce.inputs import stream
@@ -336,7 +336,7 @@ def test_a_map_that_fails_ends_the_job_while_the_iterator_blocks(space: RemoteSp
 def test_a_job_that_nobody_serves_says_so_while_its_iterator_blocks(
     cluster: Any, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "_NOTICE_SECONDS", 0.1)
+    monkeypatch.setattr(manning, "_NOTICE_SECONDS", 0.1)
     never = threading.Event()
     run = MapReduceJob(iter(lambda: never.wait(30), True), words, sum_values).submit(
         cluster.connect()
