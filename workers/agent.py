@@ -46,6 +46,7 @@ from workers.sizes import in_words
 from workers.sweep import Sweep
 from workers.task import Outcome, this_runtime
 from workers.tracking import last_words
+from workers.voice import SAY_SECONDS, Voice
 from workers.watch import Watch
 from workers.worker import Assignment
 
@@ -55,7 +56,6 @@ _BEAT: Final = 0.25
 _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.5
-_SAY_SECONDS: Final = 5.0
 _BURY_SECONDS: Final = 2.0
 #: A space that the ring has found and that is away for so long is looked for again.
 _MOVED_SECONDS: Final = 15.0
@@ -94,7 +94,7 @@ class Agent:
             raise errors.InvalidArgumentError("drain is seconds >= 0, and a claim's lease > 0")
         self._processes = processes or cores()
         self._memory = worker_limit(memory, self._processes)
-        self._announce = announce
+        self._voice = Voice(self.name, announce)
         self._drain_seconds = drain
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._shelf = Shelf(self._processes)
@@ -107,7 +107,6 @@ class Agent:
             self._memory, lambda job: self._claims.timeouts.get(job),
             lambda: list(self._running), self._ended,
         )  # fmt: skip
-        self._said_away = -math.inf
         self._broken = ""
 
     # -- starting and stopping
@@ -127,7 +126,7 @@ class Agent:
         self._root = root / self._space.space_id
         self._occupied = occupy(self._root)
         self._server = BlockServer(root, self._key, self._space.local_address)
-        self._listing = Listing(self._space, self.host, self._server.uri)
+        self._presence.listing = Listing(self._space, self.host, self._server.uri)
         self._assignment = Assignment(
             self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
             self._memory,
@@ -142,7 +141,7 @@ class Agent:
         self._sweep = Sweep(self._space, self._claims, self._shelf, self._root)
         self._clerk = Clerk(
             self._space, self._shelf, self._excuse,
-            lambda line: self._say(f"{self.name}: {line}"),
+            lambda line: self._voice.say(f"{self.name}: {line}"),
             lambda errand, reason: Outcome.of_refusal(
                 errand.value, self._key, self.name, reason
             ).to_tuple(self._key),
@@ -151,7 +150,7 @@ class Agent:
         for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
-        self._say(
+        self._voice.say(
             f"worker {self.name}: {self._processes} processes, {in_words(self._memory)} each, "
             f"{this_runtime()}, at {self._space.uri}{found}"
         )
@@ -165,7 +164,7 @@ class Agent:
             remove_deserted(root)
         if self._broken:
             raise WorkerError(f"{self.name} has ended: {self._broken}")
-        self._say(f"worker {self.name} stopped")
+        self._voice.say(f"worker {self.name} stopped")
 
     def _guard(self, target: Callable[[], None]) -> None:
         """Run a thread's target; end the agent if it fails, and with it its claims."""
@@ -175,7 +174,7 @@ class Agent:
             name = threading.current_thread().name
             self._broken = f"its thread {name!r} has failed: {error!r}"
             self.stop()
-            self._say(f"{self.name} ends, {self._broken}\n{traceback.format_exc()}")
+            self._voice.say(f"{self.name} ends, {self._broken}\n{traceback.format_exc()}")
 
     def stop(self) -> None:
         """Make `run` finish what runs, give back the rest and return; for any thread.
@@ -192,15 +191,15 @@ class Agent:
         while not self._stopping.is_set():
             try:
                 self._space = connect(
-                    self._uri, name=self._wanted, key_file=self._key_file, retry_for=_SAY_SECONDS
+                    self._uri, name=self._wanted, key_file=self._key_file, retry_for=SAY_SECONDS
                 )
                 self._presence.register(self._space)
             except errors.AuthenticationError as error:
                 if not missing_key(self._key_file):
                     raise
-                self._say_away(error)
+                self._voice.away(error)
             except (errors.SpaceUnreachableError, errors.SpaceFullError) as error:
-                self._say_away(error)
+                self._voice.away(error)
             except errors.SpaceLostError:
                 continue
             else:
@@ -223,11 +222,9 @@ class Agent:
         buried_by = time.monotonic() + _BURY_SECONDS
         for thread in (*self._feeders, self._keeper):
             thread.join(max(0.0, buried_by - time.monotonic()))
-        if self._clerk.finish(
-            max(0.5, deadline - time.monotonic())
-        ):  # else the space is away, and the claims end with the session
+        # Else the space is away, and the claims end with the session.
+        if self._clerk.finish(max(0.5, deadline - time.monotonic())):
             self._claims.release([errand.claim for errand in self._shelf.clear()])
-            self._listing.withdraw()
             self._presence.leave()
         self._space.close()
 
@@ -266,7 +263,7 @@ class Agent:
             except WorkerDiedError as death:
                 again = death.again or again
                 if not self._stopping.is_set():
-                    self._say(f"worker process {child.pid} of {self.name} {death}")
+                    self._voice.say(f"worker process {child.pid} of {self.name} {death}")
                     self._stopping.wait(_BEAT)  # one that cannot even start is no reason to spin
             finally:
                 child.bury()
@@ -322,7 +319,7 @@ class Agent:
         self._clerk.put([(errand, outcome.to_tuple(self._key))])
 
     def _relay(self, pid: int, line: str) -> None:
-        self._say(f"[{self.host}/{pid}] {line}")
+        self._voice.say(f"[{self.host}/{pid}] {line}")
 
     # -- the keeper
 
@@ -366,7 +363,7 @@ class Agent:
                 connect(name=name, key_file=self._key_file, retry_for=0) as found,
             ):
                 if found.uri != self._space.uri:
-                    self._say(f"{self.name}: the space {name!r} has moved to {found.uri}")
+                    self._voice.say(f"{self.name}: the space {name!r} has moved to {found.uri}")
                     self._space.uri = found.uri
 
     def _tasks_running(self) -> list[Running]:
@@ -382,25 +379,14 @@ class Agent:
                     if errand in group:
                         child.end_task(errand.value)
         self._presence.renew()
-        self._listing.renew()
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:
         """Say that the space is away or was lost, and wait a little."""
         if isinstance(error, errors.SpaceLostError):
-            self._say(f"{self.name}: {error}; starting over")
+            self._voice.say(f"{self.name}: {error}; starting over")
             self._shelf.clear()
             with suppress(errors.TupleSpaceError):
                 self._presence.register_again()
         else:
-            self._say_away(error)
+            self._voice.away(error)
         self._ended.wait(_BEAT)
-
-    def _say(self, line: str) -> None:
-        with suppress(OSError, ValueError):  # nobody may be listening any more
-            self._announce(line)
-
-    def _say_away(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._said_away >= _SAY_SECONDS:
-            self._said_away = now
-            self._say(f"{self.name}: still trying: {error}")

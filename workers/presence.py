@@ -23,6 +23,7 @@ from typing import Any, Final
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
+from workers.servers import Listing
 from workers.task import this_runtime
 
 LEASE: Final = 10.0
@@ -40,6 +41,9 @@ class Presence:
 
     Args:
         name, host, slots: The agent's.
+
+    Attributes:
+        listing: Of its block server, once it has one; renewed and taken back with the rest.
     """
 
     def __init__(self, name: str, host: str, slots: int) -> None:
@@ -47,6 +51,7 @@ class Presence:
         self._running = ("running", name, host)
         self._space: RemoteSpace = None  # type: ignore[assignment]  # `register` comes first
         self._handle: Handle | None = None
+        self.listing: Listing | None = None
         self._space_id = ""  # of the space that knows of us
         self._registering = threading.Lock()
         self._withdrawn = False
@@ -71,11 +76,13 @@ class Presence:
                 self.register(self._space)
 
     def renew(self) -> None:
-        """Be there for another LEASE seconds.
+        """Be there, with the block server, for another LEASE seconds.
 
         Raises:
             TupleSpaceError: The space is away, was lost or is full.
         """
+        if self.listing is not None:
+            self.listing.renew()
         handle = self._handle
         if handle is None:
             return
@@ -116,5 +123,7 @@ class Presence:
     def leave(self) -> None:
         """Take back all that was told."""
         self.withdraw()
+        if self.listing is not None:
+            self.listing.withdraw()
         with suppress(errors.TupleSpaceError):
             self._space.take((*self._running, None, None), timeout=0)

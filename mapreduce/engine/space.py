@@ -12,17 +12,17 @@ import shutil
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from mapreduce.engine.holding import hold
-from mapreduce.engine.interface import Load, Running
+from mapreduce.engine.interface import Load
+from mapreduce.engine.outbox import Outbox
 from mapreduce.engine.private import Private
 from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
+from mapreduce.engine.workforce import Workforce
 from mapreduce.errors import (
     JobCancelledError,
     JobHasDriverError,
@@ -32,10 +32,9 @@ from mapreduce.errors import (
 from mapreduce.records import Event
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
-from tuplespace.entry import WEIGHT_UNIT, weight_of
 from tuplespace.interface import Handle
 from tuplespace.security import Key
-from tuplespace.template import Between, matches
+from tuplespace.template import Between
 from workers.blocks import BlockServer, Location, keep_for, occupy, work_folder
 from workers.claims import clear_job
 from workers.errors import BlockLostError
@@ -47,7 +46,6 @@ from workers.task import (
     Outcome,
     Parcel,
     Task,
-    this_runtime,
 )
 from workers.workplace import Workplace
 
@@ -59,13 +57,8 @@ JOB_LEASE: Final = 600.0
 _RENEW_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
-_BATCH_TASKS: Final = 256
-_BATCH_BYTES: Final = 4 << 20
 _OUTCOMES: Final = 1000
 _LEDGER_TUPLES: Final = 16
-#: What an agent tells of a task, see `workers.presence`; else it is no agent who does.
-_RUNS: Final = (int, str, str, int, float)
-_WORKER: Final = ("worker", str, str, str, int)
 
 
 class SpaceEngine:
@@ -94,15 +87,10 @@ class SpaceEngine:
         self._workplace.reader = self._reader
         self._job = ""
         self._tenure: Tenure | Private = Private(space)
-        #: Of the tasks written that have had no outcome, by phase, number and attempt.
-        self._handles: dict[tuple[str, int, int], Handle] = {}
-        # Two threads write the tasks of a stream; neither does once the end clears up.
-        self._writing, self._serving = threading.RLock(), threading.Lock()
-        #: Tasks for which the space has no room yet.
-        self._backlog: deque[Iterator[Task]] = deque()
+        self._outbox, self._workforce = Outbox(space, self._tenure), Workforce(space)
+        self._serving = threading.Lock()
         self._handle: Handle | None = None
         self._closing = threading.Event()
-        self._interrupted = threading.Event()
         self._ended_elsewhere = self._is_cleared = False
 
     @property
@@ -120,9 +108,12 @@ class SpaceEngine:
         self._job = job
         self._handle = self._write_job(description)
         if not self._private:
-            self._tenure = Tenure(self.space, self._key, job, self.driver, self._token_lease)
+            self._hold(Tenure(self.space, self._key, job, self.driver, self._token_lease))
         self._tenure.begin()
         self._start()
+
+    def _hold(self, tenure: Tenure) -> None:
+        self._tenure = self._outbox.tenure = tenure
 
     def _write_job(self, description: dict[str, Any]) -> Handle:
         about = {**description, "driver": self.driver}
@@ -177,7 +168,7 @@ class SpaceEngine:
                         else f"job {job} has not begun, or is no job of a driver that can be followed"
                     ) from None
             else:
-                self._tenure = tenure
+                self._hold(tenure)
                 return dict(found[0][2])
 
     def ledger(self) -> Iterator[list[Any]]:
@@ -279,55 +270,11 @@ class SpaceEngine:
 
     def write(self, tasks: Iterable[Task]) -> None:
         """See `Engine.write`."""
-        with self._writing:
-            if self._backlog:
-                self._backlog.append(iter(tasks))
-            else:
-                self._write(iter(tasks))
-
-    def _write(self, tasks: Iterator[Task]) -> None:
-        """Write tasks; those for which the space has no room are for later."""
-        most = _BATCH_TASKS
-        while not self._interrupted.is_set():
-            batch, size = [], 0
-            for task in islice(tasks, most):
-                batch.append(task)
-                size += task.size
-                if size >= _BATCH_BYTES:
-                    break
-            if not batch:
-                return
-            try:
-                handles = self._tenure.write([task.to_tuple(self._key) for task in batch])
-                names = ((task.phase, task.number, task.attempt) for task in batch)
-                self._handles.update(zip(names, handles, strict=True))
-            except errors.SpaceFullError:
-                tasks = chain(batch, tasks)
-                if len(batch) == 1:
-                    self._check_size(batch[0].to_tuple(self._key))
-                    self._backlog.appendleft(tasks)
-                    return
-                most = len(batch) // 2  # there may never be room for all of them at once
-
-    def _check_size(self, value: tuple[Any, ...]) -> None:
-        """Raise TupleTooLargeError if there is no room for this task even in an empty space."""
-        limit = self.space.status()["limits"].get("bytes")
-        size = weight_of(value) * WEIGHT_UNIT
-        if limit is not None and size > limit:
-            raise errors.TupleTooLargeError(
-                f"{value[2]} {value[3]} takes {size:,} bytes as a task, and the whole space takes "
-                f"{limit:,}: start it with a larger --limit bytes="
-            )
-
-    def _write_backlog(self) -> None:
-        with self._writing:
-            waiting, self._backlog = self._backlog, deque()
-            for tasks in waiting:
-                self.write(tasks)
+        self._outbox.write(tasks)
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
-        self._interrupted.set()
+        self._outbox.interrupt()
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
@@ -337,8 +284,7 @@ class SpaceEngine:
                 f"job {self._job} was cancelled from elsewhere, or its driver slept for more than "
                 f"{self._lease:g} s"
             )
-        if self._backlog:
-            self._write_backlog()
+        if self._outbox.write_backlog():
             timeout = min(timeout, _FULL_SECONDS)
         # With types: what else is written under this name is no result; the end clears it away.
         template = ("result", self._job, str, int, bytes)
@@ -348,7 +294,7 @@ class SpaceEngine:
         for value in values:
             try:
                 outcome = Outcome.from_tuple(value, self._key)
-                self._handles.pop((outcome.phase, outcome.number, outcome.attempt), None)
+                self._outbox.ended(outcome)
                 yield outcome
             except (errors.AuthenticationError, errors.InvalidTupleError) as error:
                 logger.warning("job %s drops a result that is none: %s", self._job, error)
@@ -365,28 +311,11 @@ class SpaceEngine:
 
     def load(self) -> Load:
         """See `Engine.load`."""
-        try:
-            self.space.read(("task", str, str, int, this_runtime(), ANYWHERE, bytes), timeout=0)
-            waiting = True
-        except errors.MatchTimeoutError:
-            waiting = False
-        told = self.space.read_all(("running", str, str, int, tuple))
-        running = [
-            Running(agent, host, *task[:1], *task[2:])
-            for _, agent, host, _, tasks in told
-            for task in tasks
-            if type(task) is tuple and matches(_RUNS, task) and task[1] == self._job
-        ]
-        return Load(waiting, sum(max(0, value[3]) for value in told), running)
+        return self._workforce.load(self._job)
 
     def withdraw(self, phase: str, number: int, attempt: int) -> None:
         """See `Engine.withdraw`."""
-        handle = self._handles.pop((phase, number, attempt), None)
-        # Claimed or not: who runs it learns of it when the claim is renewed.
-        if handle is not None and handle.cancel():
-            return
-        with suppress(errors.MatchTimeoutError):  # it was lifted, perhaps, and still waits
-            self.space.take(("task", self._job, phase, number, *[None] * 3), timeout=0)
+        self._outbox.withdraw(self._job, phase, number, attempt)
 
     def pieces(self, parcel: Parcel) -> Iterator[bytes]:
         """See `Engine.pieces`."""
@@ -413,23 +342,22 @@ class SpaceEngine:
 
     def runtimes(self) -> set[str]:
         """See `Engine.runtimes`."""
-        return {value[3] for value in self.space.read_all(_WORKER)}
+        return self._workforce.runtimes()
 
     def places(self) -> set[str]:
         """See `Engine.places`."""
-        workers = self.space.read_all(_WORKER)
-        return {place for value in workers for place in value[1:3]}
+        return self._workforce.places()
 
     def slots(self) -> int:
         """See `Engine.slots`."""
-        return sum(value[4] for value in self.space.read_all(_WORKER))
+        return self._workforce.slots()
 
     def close(self) -> None:
         """See `Engine.close`."""
         if self._closing.is_set():
             return
         self._closing.set()
-        self._interrupted.set()
+        self._outbox.interrupt()
         # A space that is away must not keep a cancelled job's caller waiting.
         clearing = threading.Thread(target=self._clear, name=f"clear-{self._job}", daemon=True)
         try:
@@ -450,7 +378,7 @@ class SpaceEngine:
 
     def _clear(self) -> None:
         """End the job, and remove its tuples, unless it is another driver's."""
-        with suppress(errors.TupleSpaceError, JobSupersededError), self._writing:
+        with suppress(errors.TupleSpaceError, JobSupersededError), self._outbox.lock:
             if not self._job:
                 return
             self._tenure.end()
