@@ -64,65 +64,86 @@ def work_under_kills(server, *, clients, steps, rng, least=30, within=60.0):
     return history, kills
 
 
-def bulk_under_kills(server, folder, *, clients, seconds, rng, pace):
+def bulk_under_kills(server, folder, *, clients, rng, pace, kills, answers, within):
     """Let client processes work in batches, and kill the server again and again.
 
     Args:
         server: A `server_process.ServerProcess`, started. folder: For the clients' logs. clients: How
-            many. seconds: For how long. rng: Chooses the moments. pace: Seconds from one start of the
-            server to the next kill, on average.
+            many. rng: Chooses the moments. pace: Seconds from a start of the server to the next kill, on
+            average. kills, answers: How many kills, and operations that were answered, at least.
+        within: Seconds in which these must be reached.
 
     Returns:
-        The finished history, and how often the server was killed.
+        The finished history.
     """
     history, logs = History(), [folder / f"b{number}.log" for number in range(clients)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "tests")])}
     working = [
-        subprocess.Popen(
-            [sys.executable, "-m", "history.client", "bulk", server.uri, log.stem, str(log), str(rng.random())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-        )
+        _Worker("bulk", server.uri, log.stem, str(log), str(rng.random()), environment=environment)
         for log in logs
-    ]  # fmt: skip
-    kills = 0
+    ]
     try:
-        for client in working:
-            assert client.stdout.readline() == b"connected\n"
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        for worker in working:
+            assert worker.began.wait(20), "a client did not begin"
+        give_up = time.monotonic() + within
+        while len(history.restarts) < kills or sum(worker.answered for worker in working) < answers:
+            assert time.monotonic() < give_up, "nobody gets on"
             threading.Event().wait(2 * pace * rng.random())  # a kill comes at any moment
             down = time.monotonic()
             server.kill()
             server.start()
             history.restarts.append((down, time.monotonic()))
-            kills += 1
-        for client in working:
-            client.stdin.close()
-        for client in working:
-            assert client.wait(60) == 0
+        for worker in working:
+            worker.process.stdin.close()
+        for worker in working:
+            assert worker.process.wait(60) == 0
     finally:
-        for client in working:
-            client.kill()
-            client.wait()
-            client.stdin.close()
-            client.stdout.close()
+        for worker in working:
+            worker.close()
     for log in logs:
         history.read_log(log)
     with connect(server.uri, key_file=server.key_file) as space:
         drain(space, history, patience=BOUND)
-    return history, kills
+    return history
 
 
-def operations(history):
-    """Return how many operations were answered: each tuple of a batch is one, and each call that found none."""
-    answered = (op for op in history.ops if op.outcome in ("ok", "no match", "refused"))
+class _Worker:
+    """A `client` at work in bulk.
+
+    Attributes:
+        began: Set when it has had answers. answered: How many, as of late.
+    """
+
+    def __init__(self, *arguments, environment):
+        self.began, self.answered = threading.Event(), 0
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "history.client", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.answered = int(line)
+            self.began.set()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self._reading.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def operations(ops):
+    """Return how many operations were answered.
+
+    Each tuple of a batch that was written, found, confirmed, renewed or released is one, and so is each
+    other call, as one that found nothing.
+    """
+    answered = (op for op in ops if op.outcome in ("ok", "no match", "refused"))
     return sum(max(1, len(op.written) if op.verb == "write" else _found(op)) for op in answered)
-
-
-def calls(history):
-    """Return how many calls of the clients were answered, batches being one each; of those that are recorded so."""
-    each = ("confirm", "renew", "release")
-    return len({(op.client, op.ended if op.verb in each else op.number) for op in history.ops if op.ended})
 
 
 def _found(op):

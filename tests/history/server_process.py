@@ -110,7 +110,7 @@ def _nurse():
             os.dup2(quiet, 0)
             os.close(_keep)
             sys.argv[1:] = wish["arguments"]
-            exec(wish["program"])
+            exec(wish["program"], {"__name__": "__main__"})
             os._exit(main())
 
 

@@ -151,12 +151,17 @@ class Bulk(Mixed):
 
     def claim_many(self):
         limit = self.rng.randrange(1, 30)
-        claims = self.space.claim_many(self.template(), limit, lease=self.lease(), timeout=self.timeout())
+        claims = self.space.claim_many(
+            self.template(), limit, lease=self.lease(), timeout=self.timeout()
+        )
         part = len(claims) // 8
         self.space.renew_many(claims[:part])
         self.space.release_many(claims[:part])
         self.space.confirm_many(
-            [(claim, [self.value()] * (number % 4 == 0)) for number, claim in enumerate(claims[part:])]
+            [
+                (claim, [self.value()] * (number % 4 == 0))
+                for number, claim in enumerate(claims[part:])
+            ]
         )
 
 
