@@ -26,7 +26,7 @@ append = SqliteStore.append
 def late(store, changes, now):
     threading.Timer(0.05, append, (store, changes, now)).start()
 SqliteStore.append = late
-Gate.answer = lambda gate, connection, message, journal: connection.send(message)
+Gate.answer = lambda gate, connection, message: connection.send(message)
 sys.exit(main())
 """
 
