@@ -14,7 +14,7 @@ __all__ = [
 ]  # fmt: skip
 
 ROOT = Path(__file__).parent
-BENCHMARKS = ("space", "dispatch", "word_count", "stragglers", "mapreduce")
+BENCHMARKS = ("space", "store", "durable", "dispatch", "word_count", "stragglers", "mapreduce")
 PYROS = ("5.15", "5.16", "5.17")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 

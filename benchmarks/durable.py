@@ -1,4 +1,7 @@
-"""A space in a file against one in memory and against the disk: acknowledged writes, and recovery."""
+"""What durability costs the clients of a space: writes to one in a file and in memory, and its recovery.
+
+What its store can do without server and clients is measured by `benchmarks.store`.
+"""
 
 from __future__ import annotations
 

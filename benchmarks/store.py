@@ -1,4 +1,8 @@
-"""The store in a file against the disk itself: commits, tasks a second, loading; alone and beside a busy thread."""
+"""The store in a file, without a server, against the disk itself: commits, and loading.
+
+Each is measured alone and beside a busy thread, as it has one in a server. What is left of it there is measured by
+`benchmarks.durable`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from benchmarks.measure import ROUNDS, against, figure, goal, in_turn, show
 from tuplespace.store.interface import CLAIM, GONE, PUT, Change
 from tuplespace.store.sqlite import SqliteStore
 
-COMMAND = "python -m benchmarks.store"
+COMMAND = "invoke bench store"
 #: What the space's server sets, so that its writer need not wait long for its busy loop.
 SWITCH_INTERVAL = 0.0005
 SECONDS = 0.5

@@ -33,7 +33,7 @@ from tuplespace import errors
 from tuplespace.calls import PARKED, failures_of
 from tuplespace.entry import WEIGHT_UNIT, Entry, check_limit, check_seconds, check_timeout
 from tuplespace.holdings import Holdings
-from tuplespace.limits import Limits, as_many_as_fit, check_waiters
+from tuplespace.limits import Limits, check_waiters
 from tuplespace.sessions import Lane, Session
 from tuplespace.store.interface import EXPIRES, Change, Contents
 from tuplespace.template import Template
@@ -168,7 +168,8 @@ class SpaceCore(Holdings):
         """Answer a search now, if the space can."""
         verb = waiter.verb
         if verb.endswith("_many"):
-            entries, weight = as_many_as_fit(self._index.find(waiter.template, waiter.limit))
+            found = self._index.find(waiter.template, waiter.limit)
+            entries, weight = self._account.as_many_as_fit(found)
             if not entries:
                 return False, None
             self._account.keep(waiter.lane, weight)

@@ -1,15 +1,27 @@
-"""Where answers wait until what they have seen is durable. Drawn in `store.interface`.
+"""Between a core and its store: what it decided is appended, and answers wait until that is durable.
 
-What if the process dies right here? An answer that waits was never given; whoever asked repeats the
-call, and it is applied for the first time or, if its changes were durable, answered from the store.
+The order is drawn in `store.interface`. What if the process dies right here? An answer that waits was
+never given; whoever asked repeats the call, and it is applied for the first time or, if its changes were
+durable, answered from the store.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
 
 from tuplespace.connection import Connection
-from tuplespace.store.interface import Change, Store
+from tuplespace.core import SpaceCore
+from tuplespace.limits import Limits
+from tuplespace.store.interface import Store
+
+#: Ids and tokens of each run of a stored space are in a range of their own.
+_RUN_BITS: Final = 40
+#: Seconds after which a store is told the time, so that a crash gives no lease much of it back.
+_CLOCK_SECONDS: Final = 10.0
 
 _Answer = tuple[Connection, bytes]
 
@@ -18,35 +30,75 @@ class Gate:
     """Appends what a core decided to a store, and lets answers out in order.
 
     Args:
-        store: One that keeps what it is given, and has been loaded.
+        store: One that keeps what it is given; it is loaded, and closed if that fails. limits: The core's.
+
+    Attributes:
+        core: As the store kept it. space_id: The space's. ahead: What its clock, which stands still while
+            nobody serves it, is ahead of time.monotonic().
+
+    Raises:
+        StoreError: The store cannot be used.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits) -> None:
         self.store = store
         self._now: list[_Answer] = []  # since the latest append
         self._waiting: deque[tuple[int, list[_Answer]]] = deque()
+        try:
+            contents = store.load()
+            first = (contents.generation << _RUN_BITS) + 1
+            self.core = SpaceCore(Connection.is_alive, first, limits, journal=[])
+            self.core.restore(contents)
+        except BaseException:
+            store.close()
+            raise
+        self.core.about_store = self._about
+        self.space_id = contents.space_id
+        self._told = contents.now
+        self.ahead = contents.now - time.monotonic()
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to keep; `wake` is called, in any thread, when `open` has something to do."""
+        self.store.start(wake)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "store": self.store.name,
+            "appends": self.store.position,
+            "appends_waiting": self.store.position - self.store.durable,
+            "answers_waiting": len(self),
+        }
 
     def __len__(self) -> int:
         """How many answers wait."""
         return len(self._now) + sum(len(answers) for _, answers in self._waiting)
 
-    def answer(self, connection: Connection, message: bytes, journal: list[Change] | None) -> None:
-        """Send this as soon as all that was decided before it is durable.
-
-        Args:
-            connection: Whose. message: As it is sent. journal: What was not appended yet.
-        """
+    def answer(self, connection: Connection, message: bytes) -> None:
+        """Send this as soon as all that was decided before it is durable."""
         if connection.muted:
             return  # nobody wants it; the connection forgets so by the time it would go out
-        store = self.store
+        store, journal = self.store, self.core.journal
         if journal or self._now or self._waiting or store.durable < store.position or store.failure:
             self._now.append((connection, message))
         else:
             connection.send(message)
 
-    def append(self, changes: list[Change], now: float) -> None:
-        """Keep what was decided, and let the answers since the last time wait for it."""
-        self.store.append(changes, now)
+    def append(self) -> None:
+        """Keep what was decided, and let the answers since the last time wait for it; the end of a turn."""
+        changes = self.core.journal
+        if changes:
+            self._told = self.core.now
+            self.store.append(changes, self._told)
+            self.core.journal = []
+            self.core.shortage = self.store.shortage()
+
+    def look(self) -> None:
+        """Look whether there is room, and tell the store the time; now and then."""
+        self.core.shortage = self.store.shortage()
+        now = time.monotonic() + self.ahead
+        if self.core.next_deadline() < math.inf and now >= self._told + _CLOCK_SECONDS:
+            self.store.append([], now)
+            self._told = now
 
     def open(self) -> None:
         """Send what need not wait any longer; called after `append`, and when the store says so."""
@@ -62,3 +114,9 @@ class Gate:
                 connection.send(
                     message
                 )  # one that has gone by now drops it; its lane has the reply
+
+    def close(self) -> None:
+        """Keep what was decided, and send the answers to that; blocks until both is done."""
+        self.append()
+        self.store.close()
+        self.open()

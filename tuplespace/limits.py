@@ -34,6 +34,8 @@ _SIZE: Final = re.compile(r"(\d+)([KMGT]?)i?B?", re.IGNORECASE)
 _LARGE_REPLY: Final = (64 << 10) // WEIGHT_UNIT
 #: What a reply of many tuples may weigh; there may be fewer tuples in it than were asked for.
 _REPLY_WEIGHT: Final = (64 << 20) // WEIGHT_UNIT
+#: The same while there is a shortage: a kept reply takes its own room on the disk that is full.
+_SHORT_REPLY_WEIGHT: Final = (256 << 10) // WEIGHT_UNIT
 _weight_of = attrgetter("weight")
 
 
@@ -161,19 +163,19 @@ class Account:
         self.kept += weight - lane.weight
         lane.weight = weight
 
+    def as_many_as_fit(self, entries: list[Entry]) -> tuple[list[Entry], int]:
+        """Return the first of these entries, one at least, that can be sent in one reply; their weight."""
+        most = _SHORT_REPLY_WEIGHT if self.shortage else _REPLY_WEIGHT
+        totals = list(accumulate(map(_weight_of, entries)))
+        if totals and totals[-1] > most:
+            count = max(bisect_right(totals, most), 1)
+            return entries[:count], totals[count - 1]
+        return entries, totals[-1] if totals else 0
+
     def remove(self, entry: Entry) -> None:
         """Count an entry that is gone now."""
         self.tuples -= 1
         self.weight -= entry.weight
-
-
-def as_many_as_fit(entries: list[Entry]) -> tuple[list[Entry], int]:
-    """Return the first of these entries, one at least, that can be sent in one reply; their weight."""
-    totals = list(accumulate(map(_weight_of, entries)))
-    if totals and totals[-1] > _REPLY_WEIGHT:
-        count = max(bisect_right(totals, _REPLY_WEIGHT), 1)
-        return entries[:count], totals[count - 1]
-    return entries, totals[-1] if totals else 0
 
 
 def check_waiters(waiting: int, limits: Limits) -> None:

@@ -9,8 +9,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-import ifaddr
-
 _GROUP4: Final = "239.255.92.17"  # administratively scoped: it stays in the house
 _GROUP6: Final = "ff12::9217"  # the link's
 _EVERYBODY: Final = "255.255.255.255"
@@ -57,6 +55,8 @@ class Place(NamedTuple):
 def places(loopback_only: bool = False) -> Iterator[Place]:
     """Return the places of this machine; of an interface's IPv6 addresses one stands for all."""
     try:
+        import ifaddr  # what starts without asking starts faster
+
         adapters = list(ifaddr.get_adapters())
     except OSError:  # out of file descriptors, say: others may be let go soon
         return

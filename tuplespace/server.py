@@ -44,10 +44,6 @@ logger = logging.getLogger(__name__)
 
 #: Templates up to this size are compiled once.
 _CACHED_BYTES: Final = 1024
-#: Ids and tokens of each run of a stored space are in a range of their own.
-_RUN_BITS: Final = 40
-#: Seconds after which a store is told the time, so that a crash gives no lease much of it back.
-_CLOCK_SECONDS: Final = 10.0
 
 
 class _Parked(BaseException):
@@ -88,15 +84,16 @@ class SpaceDaemon(GuardedDaemon):
         limits = limits or default_limits()
         super().__init__(key, host, port, limits)
         self._limits = limits
-        self.store: Store | None = None
         self._gate: Gate | None = None
-        # What the space's clock is ahead of ours.
-        self._ahead = self._told = 0.0
+        self._ahead = 0.0  # what the space's clock is ahead of ours
         try:
-            store = None if open_store is None else open_store()
-            if store is not None and store.keeps:
-                self._restore(store)
+            self.store = None if open_store is None else open_store()
+            if self.store is not None and self.store.keeps:
+                gate = self._gate = Gate(self.store, limits)
+                self.core, self.space_id, self._ahead = gate.core, gate.space_id, gate.ahead
+                gate.start(self.transportServer.wake)
             else:
+                self.store = None
                 self.core = SpaceCore(Connection.is_alive, 1 + secrets.randbits(48), limits)
                 self.space_id = secrets.token_hex(8)
         except BaseException:
@@ -106,34 +103,6 @@ class SpaceDaemon(GuardedDaemon):
         self._templates = functools.lru_cache(maxsize=4096)(unpack_template)
         self._responder: Responder | None = None
         self._is_open = not is_loopback(self.sock.getsockname()[0])
-
-    def _restore(self, store: Store) -> None:
-        """Become the space that this store keeps."""
-        self.store = store
-        try:
-            contents = store.load()
-            first = (contents.generation << _RUN_BITS) + 1
-            self.core = SpaceCore(Connection.is_alive, first, self._limits, journal=[])
-            self.core.restore(contents)
-        except BaseException:
-            store.close()
-            raise
-        self.core.about_store = self._about_store
-        self.space_id = contents.space_id
-        self._told = contents.now
-        self._ahead = contents.now - time.monotonic()
-        self._gate = Gate(store)
-        store.start(self.transportServer.wake)
-
-    def _about_store(self) -> dict[str, Any]:
-        assert self.store is not None
-        assert self._gate is not None
-        return {
-            "store": self.store.name,
-            "appends": self.store.position,
-            "appends_waiting": self.store.position - self.store.durable,
-            "answers_waiting": len(self._gate),
-        }
 
     def _time(self) -> float:
         """Return the time by the space's clock: with a store, it stands still while we are away."""
@@ -161,9 +130,7 @@ class SpaceDaemon(GuardedDaemon):
         """Keep what was decided, answer what was asked, close every socket; `serve` does at its end."""
         gate, self._gate = self._gate, None
         if gate is not None:
-            self._append(gate)
-            gate.store.close()
-            gate.open()
+            gate.close()
         super().close()
         if self._responder is not None:
             self._responder.close()
@@ -173,10 +140,7 @@ class SpaceDaemon(GuardedDaemon):
         if self._responder is not None:
             self._responder.rescan()
         if self._gate is not None:
-            self.core.shortage = self._gate.store.shortage()
-            if self.core.next_deadline() < math.inf and self._time() >= self._told + _CLOCK_SECONDS:
-                self._gate.append([], self._time())
-                self._told = self._time()
+            self._gate.look()
 
     def next_deadline(self) -> float:
         """See `GuardedDaemon.next_deadline`."""
@@ -192,18 +156,10 @@ class SpaceDaemon(GuardedDaemon):
                 self._deliver()
         finally:
             if self._gate is not None:
-                self._append(self._gate)
+                self._gate.append()
                 self._gate.open()
                 if self._gate.store.failure is not None:
                     self.stop()
-
-    def _append(self, gate: Gate) -> None:
-        changes = self.core.journal
-        if changes:
-            self.core.journal = []
-            self._told = self.core.now
-            gate.append(changes, self._told)
-            self.core.shortage = gate.store.shortage()
 
     def admit(self, connection: Connection, claims: dict[str, Any] | None) -> dict[str, Any]:
         """Give the connection its session and lane; see `GuardedDaemon.admit`."""
@@ -299,7 +255,6 @@ class SpaceDaemon(GuardedDaemon):
         if not effects:
             return
         self.core.effects = []
-        gate, journal = self._gate, self.core.journal
         for lane, number, ok, value in effects:
             connection = lane.link
             if connection is None:
@@ -309,17 +264,13 @@ class SpaceDaemon(GuardedDaemon):
                 self._deliver_stock(connection, guest, bool(ok), value)
                 continue
             reply = value if ok is None else pack_reply(number, ok, value)
-            message = result_message(guest.sequence, reply)
-            if gate is None:
-                connection.send(message)
-            else:
-                gate.answer(connection, message, journal)
+            self._send(connection, result_message(guest.sequence, reply))
 
     def _send(self, connection: Connection, message: bytes) -> None:
         if self._gate is None:
             connection.send(message)
         else:
-            self._gate.answer(connection, message, self.core.journal)
+            self._gate.answer(connection, message)
 
     def handleRequest(self, conn: Connection) -> None:  # noqa: N802
         """Pyro's dispatch, for stock proxies; what it sends has to pass the gate, too."""

@@ -68,7 +68,7 @@ class Life:
             (op.began + each, ended(op) + each) for op, each in zip(last, lengths, strict=True)
         ]
         latest = max(hi for _, hi in spans)
-        for down, up in restarts:
+        for down, up in restarts if latest < math.inf else ():
             if down - NOTICE <= latest and self.op.began <= up:
                 latest += up - down + LOST_CLOCK
         self.expiry = min(lo for lo, _ in spans), latest
@@ -134,7 +134,7 @@ class Hold:
                 lo, hi = op.began + length, max(hi, op.ended + length)
             else:
                 lo, hi = min(lo, op.began + length), math.inf
-        for down, up in self.restarts:
+        for down, up in self.restarts if hi < math.inf else ():
             if down - NOTICE <= hi and self.op.began <= up:
                 hi = max(hi, up + longest)
         return lo, hi

@@ -123,6 +123,48 @@ class Mixed:
                 handle.renew(self.lease())
 
 
+class Bulk(Mixed):
+    """The same, mostly in batches of some tuples: what a space is asked when much is to be done.
+
+    Of fewer kinds of templates, since each costs the checker a look at all the tuples it matches.
+    """
+
+    def __init__(self, space, client, seed, clients=1):
+        super().__init__(space, client, seed, clients)
+        self.verbs = {
+            self.write: 4, self.write_many: 10, self.take: 4, self.take_many: 7, self.read: 1,
+            self.claim: 2, self.claim_many: 7, self.swap: 1, self.handle: 1,
+        }  # fmt: skip
+
+    def template(self):
+        return self.rng.choice((*KINDS, None)), self.rng.choice((self.name, None)), None
+
+    def lease(self):
+        return 600.0 if self.rng.random() < 0.05 else None
+
+    def write_many(self):
+        values = [self.value() for _ in range(self.rng.randrange(1, 30))]
+        self.space.write_many(values, lease=self.lease())
+
+    def take_many(self):
+        self.space.take_many(self.template(), self.rng.randrange(1, 30), timeout=self.timeout())
+
+    def claim_many(self):
+        limit = self.rng.randrange(1, 30)
+        claims = self.space.claim_many(
+            self.template(), limit, lease=self.lease(), timeout=self.timeout()
+        )
+        part = len(claims) // 8
+        self.space.renew_many(claims[:part])
+        self.space.release_many(claims[:part])
+        self.space.confirm_many(
+            [
+                (claim, [self.value()] * (number % 4 == 0))
+                for number, claim in enumerate(claims[part:])
+            ]
+        )
+
+
 def mix(spaces, history, steps, seed=0):
     """Let a client in a thread of its own work on each of the spaces; return when all have ended.
 

@@ -84,6 +84,9 @@ class _File:
                 for number in write.sectors:
                     other.sectors.pop(number, None)
         _size(self.safe, covered[-1].size)
+        # One that died under way, or was lost, may yet be there or not; a later size stands.
+        for write in self.unsafe[: self.unsafe.index(covered[-1])]:
+            write.size = covered[-1].size
         self.unsafe = [write for write in self.unsafe if write not in covered]
 
     def remains(self, style: Style) -> bytes:

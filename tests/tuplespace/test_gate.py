@@ -201,9 +201,9 @@ def test_a_store_is_told_the_time_while_something_is_to_fall_due(store, server, 
     daemon = server.daemon
     client.write(("a", 1))
     assert store.position == 1
-    daemon._told -= 20.0  # it was long ago
+    daemon._gate._told -= 20.0  # it was long ago
     client.write(("b", 1), lease=60.0)  # which tells it, too
-    daemon._told -= 20.0
+    daemon._gate._told -= 20.0
     eventually(lambda: store.position == 3)
     assert store.disk.safe.now > 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from contextlib import closing
 
 import pytest
 
 from history.checker import check
-from history.kills import BOUND, work_under_kills
-from history.server_process import ServerProcess
+from history.kills import BOUND, bulk_under_kills, operations, work_under_kills
+from history.server_process import ForkedServer, ServerProcess
 from tuplespace import connect
 from tuplespace.sessions import ABSENCE
 
@@ -24,7 +26,7 @@ append = SqliteStore.append
 def late(store, changes, now):
     threading.Timer(0.05, append, (store, changes, now)).start()
 SqliteStore.append = late
-Gate.answer = lambda gate, connection, message, journal: connection.send(message)
+Gate.answer = lambda gate, connection, message: connection.send(message)
 sys.exit(main())
 """
 
@@ -37,15 +39,38 @@ def test_a_killed_space_comes_back_with_all_it_had(server_process):
     assert check(history, bound=BOUND) == []
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", range(1, 4))
-def test_a_space_that_is_killed_for_long_comes_back_with_all_it_had(seed, server_process):
-    history, kills = work_under_kills(
-        server_process, clients=6, steps=600, rng=random.Random(seed), least=100
+def kill_and_check(folder, key_file, **how):
+    """Kill a server again and again, and check what its clients were told."""
+    seed = f"{random.randrange(1 << 32):x}"
+    server = ForkedServer(folder / "space.sqlite", key_file, program=how.pop("program", ""))
+    server.start()
+    began = time.monotonic()
+    with closing(server):
+        history = bulk_under_kills(
+            server, folder, clients=4, rng=random.Random(seed), pace=0.11, **how
+        )
+        server.kill()
+    print(
+        f"of the seed {seed}: {len(history.restarts)} kills, {operations(history.ops)} operations in "
+        f"{time.monotonic() - began:.0f} s"
     )
-    assert kills >= 20
-    assert check(history, bound=BOUND) == []
+    return check(history, bound=BOUND)
+
+
+def test_some_dozen_kills_lose_and_double_nothing(tmp_path, key_file):
+    assert kill_and_check(tmp_path, key_file, kills=30, answers=20_000, within=50) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_400_kills_during_500_000_operations_lose_and_double_nothing(tmp_path, key_file):
+    assert kill_and_check(tmp_path, key_file, kills=400, answers=500_000, within=400) == []
+
+
+def test_some_dozen_kills_of_a_space_that_answers_before_it_keeps_are_noticed(tmp_path, key_file):
+    how = {"kills": 15, "answers": 1000, "within": 50, "program": _EARLY}
+    found = kill_and_check(tmp_path, key_file, **how)
+    assert any(violation.startswith("lost") for violation in found)
 
 
 def test_a_space_that_answers_before_it_keeps_is_noticed(tmp_path, key_file):

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from power.calls import can_trace
+from power.calls import Call, can_trace
 from power.cuts import Trace, choose, in_memory, inspect, trace_lives
-from power.disk import Style
+from power.disk import Disk, Style
 
 pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace())
 
@@ -92,3 +92,16 @@ def test_nothing_durable_is_lost_in_ten_thousand_power_losses(tmp_path):
         print(f"the seed is {seed}")
         done += live_on(tmp_path / str(number), seed, rounds=4, cuts=210)
     assert done >= 10_000
+
+
+def test_a_write_that_died_under_way_shortens_nothing_that_was_synced_after_it(tmp_path):
+    def call(begin, end, name, *numbers, data=b""):
+        return Call(begin, end, name, str(tmp_path.resolve() / "log"), -1, data, numbers,
+                    "O_CREAT", "", len(data))  # fmt: skip
+
+    disk = Disk(tmp_path, {"log": b""})
+    died = call(1, None, "pwrite64", 0, data=b"a" * 24)
+    for each in (died, call(2, 2, "pwrite64", 0, data=b"b" * 5000), call(3, 3, "fdatasync")):
+        disk.play(each)
+    for way in Style.WAYS:
+        assert disk.remains(Style("", way)) == {"log": b"b" * 5000}
