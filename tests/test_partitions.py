@@ -5,21 +5,25 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from history.checker import check
 from history.hosts import Crowd, connect_on, drain_on, slowest
 from history.network import CUTS, Network, NoNamespacesError
-from history.recorder import History
+from history.recorder import History, Op, RecordedSpace
 from history.server_process import ServerProcess
-from tuplespace import ClaimLostError
+from tuplespace import ClaimLostError, SpaceUnreachableError
 
 #: Seconds that a call may take once the network is there again, on a busy machine, besides what TCP takes: it
 #: doubles its pauses, so a cut of n seconds may last 2 n.
 BOUND = 10.0
 #: Seconds for those who are not cut off.
 PROMPT = 2.0
+#: Seconds until a host that vanished is known to be dead: keepalive and TCP_USER_TIMEOUT, and the grace.
+KNOWN = 34.0
+TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture
@@ -141,3 +145,78 @@ def test_a_claim_of_one_who_is_cut_off_goes_to_another_and_the_late_confirm_is_r
     with pytest.raises(ClaimLostError):
         late.result(BOUND)
     assert near.read_all((None, None)) == [("result", "in time")]
+
+
+@pytest.fixture
+def hold(network, server, join, eventually, run_python, tmp_path):
+    """Start a process on a host that holds ("held", host) and waits for ("wanted", host)."""
+
+    def hold(host, lease):
+        space = join("space")
+        waiters = space.status()["waiters"]
+        space.write(("held", host))
+        arguments = server.uri, host, str(tmp_path / host), str(lease)
+        with network.inside(host):
+            process = run_python("-m", "history.client", "hold", *arguments, cwd=TESTS)
+        eventually(lambda: space.status()["waiters"] > waiters or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        return process
+
+    return hold
+
+
+def vanish(network, host, process):
+    """Let a host disappear, so that nobody hears of the end of its process."""
+    network.pull(host)
+    process.kill()
+    process.wait()
+
+
+def test_what_a_vanished_host_held_is_back_when_its_lease_ends(network, join, hold):
+    vanish(network, "far", hold("far", lease=1.0))
+    near = join("near")
+    near.write(("wanted", "far"))
+
+    began = time.monotonic()
+    assert near.take(("held", "far"), timeout=1.0 + PROMPT) == ("held", "far")
+    assert near.take(("wanted", "far"), timeout=1.0 + PROMPT) == ("wanted", "far")
+    assert time.monotonic() - began < 1.0 + PROMPT
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+def test_what_vanished_hosts_held_for_ever_is_back_in_half_a_minute_and_they_swallow_nothing(
+    network, server, join, hold, tmp_path
+):
+    history = History()
+    near = RecordedSpace(join("near"), history, "near")
+    for host in ("far", "other"):
+        vanish(network, host, hold(host, lease=0))
+        history.ops.append(Op("by hand", 0, "write", written=[("held", host)], outcome="ok", ended=0.0))
+    began = time.monotonic()
+    near.write(("wanted", "other"))  # goes to one that is no more, and nobody knows yet
+
+    for name in ("held", "wanted"):
+        assert near.take((name, "other"), timeout=KNOWN) == (name, "other")
+    near.take(("held", "far"), timeout=KNOWN)
+    assert 10 < time.monotonic() - began < KNOWN
+
+    near.write(("wanted", "far"))
+    assert near.count(("wanted", None)) == 1
+    assert near.status()["waiters"] == near.status()["claims"] == 0
+    for host in ("far", "other"):
+        history.read_log(tmp_path / host)
+        history.died(host)
+    drain_on(network, "space", server.uri, server.key_file, history)
+    assert check(history, steady=False, bound=KNOWN) == []
+
+
+def test_a_client_whose_space_has_vanished_is_told_so_when_its_patience_ends(network, join):
+    near = join("near", retry_for=1.0)
+    near.write(("a", 1))
+    network.pull("space")
+    began = time.monotonic()
+    with pytest.raises(SpaceUnreachableError) as caught:
+        near.take(("a", None), timeout=0)
+    assert 1.0 <= time.monotonic() - began < 1.0 + PROMPT
+    assert caught.value.outcome_unknown

@@ -1,6 +1,7 @@
 """``python -m history.client WHAT URI NAME LOG ...``: a client that logs what it does, to be killed.
 
-``park``: takes what nobody has written yet. ``mix SEED``: does a bit of everything until it is
+``park``: takes what nobody has written yet. ``hold LEASE``: claims a ("held", its name), for ever if the
+lease is 0, and then a ("wanted", its name). ``mix SEED``: does a bit of everything until it is
 killed or its standard input ends.
 """
 
@@ -19,6 +20,11 @@ def main(what, uri, name, log, *rest):
         recorded = RecordedSpace(space, History(file), name)
         if what == "park":
             recorded.take(("wanted", None), None)
+            return
+        if what == "hold":
+            lease = float(rest[0]) or None
+            recorded.claim(("held", name), lease)
+            recorded.claim(("wanted", name), lease)
             return
         ended = threading.Event()
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
