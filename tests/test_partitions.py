@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from history.checker import check
-from history.hosts import Crowd, connect_on, drain_on, slowest
+from history.hosts import LONGEST_WAIT, Crowd, connect_on, drain_on, slowest
 from history.network import CUTS, Network, NoNamespacesError
 from history.recorder import History, Op, RecordedSpace
 from history.server_process import ServerProcess
@@ -220,3 +221,51 @@ def test_a_client_whose_space_has_vanished_is_told_so_when_its_patience_ends(net
         near.take(("a", None), timeout=0)
     assert 1.0 <= time.monotonic() - began < 1.0 + PROMPT
     assert caught.value.outcome_unknown
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", range(20))
+def test_schedules_of_cuts_freezes_and_vanishing_hosts_lose_nothing(
+    network, server, run_python, eventually, tmp_path, seed
+):
+    rng, history, hosts = random.Random(f"cuts {seed}"), History(), ["near", "far"]
+    log = tmp_path / "other.log"
+    with network.inside("other"):
+        doomed = run_python("-m", "history.client", "work", server.uri, "other", str(log), str(seed),
+                            cwd=TESTS)  # fmt: skip
+    eventually(lambda: log.exists() and log.stat().st_size > 5_000)
+    vanishes = rng.randrange(8)
+    with Crowd(network, server.uri, server.key_file, history, hosts, seed=seed) as crowd:
+        for turn in range(6):
+            kind = rng.choice([*CUTS, "all", "freeze", "kill"])
+            host = rng.choice([*hosts, "other"])
+            seconds = rng.choice((0.05, 0.3, 0.6, 1.0, 2.5)) * rng.random()
+            print(f"seed {seed}: {kind} {host} {seconds:.3f} s")
+            if turn == vanishes:
+                vanish(network, "other", doomed)
+            elif kind == "freeze":
+                freeze(server, seconds)
+            elif kind == "kill":
+                down = time.monotonic()
+                server.kill()
+                wait(seconds)
+                with network.inside("space"):
+                    server.start()
+                history.restarts.append((down, time.monotonic()))
+            else:
+                for each in hosts if kind == "all" else [host]:
+                    CUTS.get(kind, rng.choice([*CUTS.values()]))(network, each)
+                wait(seconds)
+                for each in hosts if kind == "all" else [host]:
+                    if each != "other" or doomed.poll() is None:
+                        network.mend(each)
+            wait(rng.random())
+        for host in hosts:
+            goes_on(crowd, host, crowd.answered(host) + 5, 2 * 2.5 + BOUND)
+        if doomed.poll() is None:
+            vanish(network, "other", doomed)
+        wait(LONGEST_WAIT)
+        history.read_log(log)
+        history.died("other")
+        ended_well(network, server, history, crowd, longest=3 * 2.5)

@@ -2,7 +2,7 @@
 
 ``park``: takes what nobody has written yet. ``hold LEASE``: claims a ("held", its name), for ever if the
 lease is 0, and then a ("wanted", its name). ``mix SEED``: does a bit of everything until it is
-killed or its standard input ends.
+killed or its standard input ends; ``work SEED``: more slowly, as a `hosts.Patient`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 
+from history.hosts import Patient
 from history.recorder import History, RecordedSpace
 from history.workloads import Mixed
 from tuplespace import connect
@@ -28,6 +29,9 @@ def main(what, uri, name, log, *rest):
             return
         ended = threading.Event()
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        if what == "work":
+            Patient(recorded, name, rest[0], ended, lease=3.0).run_until_ended()
+            return
         mixed = Mixed(recorded, name, rest[0])
         while not ended.is_set():
             mixed.run(10)

@@ -9,19 +9,26 @@ from history.recorder import RecordedSpace
 from history.workloads import Mixed, drain
 from tuplespace import connect
 
+#: Seconds for which a `Patient` asks the space to let it wait.
+LONGEST_WAIT = 1.0
+
 
 class Patient(Mixed):
-    """A client that waits longer than `Mixed` does, and holds claims for a while, so that cuts meet both."""
+    """A client that waits longer than `Mixed` does, and holds claims for a while, so that cuts meet both.
 
-    def __init__(self, space, client, seed, ended, longest=30.0):
+    Args:
+        ended: An Event: when to stop. lease: Seconds, of its longer claims.
+    """
+
+    def __init__(self, space, client, seed, ended, lease=10.0):
         super().__init__(space, client, seed)
-        self._ended, self._longest = ended, longest
+        self._ended, self._lease = ended, lease
 
     def timeout(self):
-        return self.rng.choice((0, 0, 0.02, 0.02, 1.0))
+        return self.rng.choice((0, 0, 0.02, 0.02, LONGEST_WAIT))
 
     def claim(self):
-        lease = self.rng.choice((0.5, min(10.0, self._longest)))
+        lease = self.rng.choice((0.5, self._lease))
         claim = self.space.claim(self.template(), lease=lease, timeout=self.timeout())
         self._ended.wait(self.rng.choice((0, 0, 0.3)))
         if self.rng.random() < 0.3:
@@ -34,7 +41,7 @@ class Patient(Mixed):
 
     def claim_many(self):
         claims = self.space.claim_many(
-            self.template(), 4, lease=min(10.0, self._longest), timeout=self.timeout()
+            self.template(), 4, lease=self._lease, timeout=self.timeout()
         )
         half = len(claims) // 2
         self.space.confirm_many([(claim, [self.value()]) for claim in claims[:half]])
