@@ -204,9 +204,10 @@ class RemoteSpace(SpaceVerbs):
                     self._connect(lane)
                 sent, up_since = True, time.monotonic()
                 return lane.exchange(request, timeout + self.retry_for)
-            except TimeoutError as error:
-                raise self._unreachable(error, True) from None
             except (OSError, PyroError) as error:
+                # Our own patience has no errno; ETIMEDOUT is a connection that broke, as others do.
+                if isinstance(error, TimeoutError) and error.errno is None:
+                    raise self._unreachable(error, True) from None
                 lane.disconnect()
                 if isinstance(error, errors.AuthenticationError):
                     raise

@@ -46,6 +46,10 @@ class ServerProcess:
         assert self.uri, self._process.stderr.read()
         self.port, self.starts = int(self.uri.rpartition(":")[2]), self.starts + 1
 
+    def signal(self, number):
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def kill(self):
         """Kill it with -9."""
         self._process.kill()
