@@ -19,10 +19,12 @@ from jobs.catalogue import CATALOGUE, ReadyMadeJob, build, find
 from jobs.display import ProgressDisplay, print_error, print_table
 from jobs.errors import JobsError
 from jobs.failures import print_buried, print_skipped
+from jobs.options import Command
 from mapreduce import JobFailedError, JobRun, MapReduceError, MapReduceJob
 from mapreduce.attaching import cancel as cancel_job
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
+from mapreduce.engine.tenure import driver_of
 from mapreduce.errors import shorten
 from tuplespace import RemoteSpace, TupleSpaceError, connect
 from tuplespace.discovery import DEFAULT_NAME
@@ -63,7 +65,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
                 print_error("interrupted")
                 raise Exit(code=130) from None
 
-        return task(**options)(guarded)
+        return task(klass=Command, **options)(guarded)
 
     return decorate
 
@@ -226,11 +228,13 @@ _ID = {"id": "the job's id, as `job` and `status` say it"}
 def resume(
     _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = 20
 ) -> None:
-    """Go on with a job whose driver has died; no task that has ended runs again."""
+    """Go on with a job whose driver has died; no task that has ended runs again. Ctrl-C cancels it."""
     with (
         _sigterm_interrupts(),
         connect(space or None, name=name or None, key_file=key_file or None) as remote,
     ):
+        if driver := driver_of(remote, id):
+            sys.stderr.write(f"job {id} has a driver, {driver}; waiting up to 20 s for it to end\n")
         run = MapReduceJob.attach(remote, id)
         done = run.progress()
         say(
@@ -256,8 +260,10 @@ def follow(run: JobRun) -> list[Any]:
                 display.update(run.progress())
             display.update(run.progress())
         return run.result()
-    except BaseException:
+    except BaseException as error:
         run.cancel()
+        if isinstance(error, KeyboardInterrupt):
+            sys.stderr.write(f"job {run.id} is cancelled\n")
         raise
 
 

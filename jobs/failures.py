@@ -13,6 +13,8 @@ from mapreduce.skipping import SkippedRecord
 
 #: Of bad records so many are shown, the others are in the job's report.
 SHOWN: Final = 10
+#: Of a reason so many characters are shown; its job has told the whole of it.
+_REASON: Final = 160
 
 
 def print_skipped(
@@ -36,7 +38,7 @@ def print_buried(values: Iterable[Sequence[Any]], console: Console | None = None
     """Print the tasks that a space has buried, from their tuples; nothing if there are none."""
     rows = [
         (job, phase, number, about.get("attempts", ""), about.get("where", ""),
-         about.get("record") or "", about.get("reason", ""))
+         about.get("record") or "", _short(about.get("reason", "")))
         for _, job, phase, number, about in values
     ]  # fmt: skip
     if rows:
@@ -44,3 +46,7 @@ def print_buried(values: Iterable[Sequence[Any]], console: Console | None = None
             ("job", "phase", "number", "attempts", "where", "record", "reason"), rows,
             "Buried tasks", console,
         )  # fmt: skip
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _REASON else f"{reason[: _REASON - 3]}..."

@@ -227,6 +227,8 @@ def test_no_key_is_one_line_that_names_file_and_option(run: Callable[..., Any]) 
         (["resume", "abc"], "cluster.key"),
         (["cancel", "abc"], "cluster.key"),
         (["worker", "--space", "no/such:thing"], "no/such:thing"),
+        (["worker", "--drain", "long"], "--drain wants a number, not 'long'"),
+        (["worker", "--processes", "1.5"], "--processes wants a whole number, not '1.5'"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(
@@ -282,7 +284,9 @@ def test_an_interrupted_job_leaves_no_process_behind(
     job = terminal("job", "grep", "--pattern", "(a+)+$", "--input", line, "--local")
     job.wait_for("map 0/1")
 
-    assert job.end(number) == 130
+    job.process.send_signal(number)
+    job.wait_for("is cancelled")
+    assert job.process.wait(timeout=10) == 130
     eventually(lambda: not _processes_of(tmp_path))
 
 
@@ -308,6 +312,13 @@ def test_the_console_command_has_the_same_tasks(environment: dict[str, str]) -> 
 
     for name in ("tuplespace", "worker", "demo", "job", "resume", "cancel", "status"):
         assert re.search(rf"^  {name} +[A-Z]", listed, re.M), listed
+
+
+def test_no_option_is_abbreviated_to_a_dash(run: Callable[..., Any]) -> None:
+    listed = run("--help", "job").stdout
+
+    assert "--skip-bad-records=INT" in listed
+    assert not re.search(r"--[ =]", listed), listed
 
 
 def _processes_of(folder: Path) -> list[str]:

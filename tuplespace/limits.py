@@ -137,7 +137,7 @@ class Account:
         """
         if self.shortage:
             raise SpaceFullError(
-                f"the space is full: {self.shortage}; takes and confirms go on, and make room",
+                f"the space is full: {self.shortage}; takes and confirms go on",
                 0, 0, _SHORTAGE_RETRY,
             )  # fmt: skip
 

@@ -332,5 +332,5 @@ def driver_of(space: Space, job: str) -> str:
 def no_such_job(space: Space, job: str) -> str:
     """Say that there is none of this id, and which there are."""
     jobs = sorted(value[1] for value in space.read_all(("job", str, dict)))
-    there = f"the jobs are {', '.join(jobs)}" if jobs else "there is none at all"
+    there = f"the jobs there are: {', '.join(jobs)}" if jobs else "no jobs are there"
     return f"there is no job {job!r}: it has ended, or never was; {there}"

@@ -66,6 +66,13 @@ def test_buried_tasks_are_shown_whatever_their_tuples_lack() -> None:
     assert lines[3].split()[:2] == ["j2", "reduce"]
 
 
+def test_a_long_reason_does_not_fill_the_screen() -> None:
+    shown = console()
+    print_buried([("buried", "j1", "map", 0, {"reason": "x" * 5000})], shown)
+
+    assert 100 < text_of(shown).count("x") < 200
+
+
 def test_the_job_command_takes_what_may_be_skipped(
     space_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,7 +65,7 @@ class Room:
             if roomy
             else (
                 f"the disk of {self._path} has {free:,} bytes free, and writes need {self._free_bytes:,}; "
-                "make room there; takes go on meanwhile"
+                "make room there"
             )
         )
 
@@ -79,7 +79,7 @@ class Room:
     def _full(self) -> str:
         return (
             f"the disk of {self._path} is full: {self._free_bytes + self._ballast_bytes:,} bytes "
-            "must be free before it takes writes again; make room there; takes go on meanwhile"
+            "must be free before it takes writes again; make room there"
         )
 
     def _free(self) -> int:

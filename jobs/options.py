@@ -1,0 +1,37 @@
+"""The options of a command, where invoke's own would end in a traceback or in a flag named ``--``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke import Argument, ParseError, Task
+
+
+class Command(Task):  # type: ignore[type-arg]
+    """An invoke task that says in a line that an option wants a number."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Return the options of the command, as invoke wants them."""
+        found = super().get_arguments(ignore_unknown_help)
+        return [
+            _Option(
+                # Once all other letters of a name are taken, invoke abbreviates it to its dash.
+                names=[name for name in each.names if name != "-"],
+                **{name: getattr(each, name) for name in _KEPT},
+            )
+            for each in found
+        ]
+
+
+_KEPT = ("kind", "default", "help", "positional", "optional", "incrementable", "attr_name")
+
+
+class _Option(Argument):
+    """An option whose value is checked."""
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        try:
+            super().set_value(value, cast)
+        except ValueError:
+            whole = "whole " if self.kind is int else ""
+            raise ParseError(f"error: --{self.name} wants a {whole}number, not {value!r}") from None
