@@ -180,5 +180,5 @@ print(*{driver} & set(sys.modules))
 import mapreduce
 print(mapreduce.MapReduceJob.__module__)
 """
-    output, _ = run_python(code).communicate(timeout=30)
+    output, _ = run_python("-c", code).communicate(timeout=30)
     assert output.split() == ["mapreduce.job"]
