@@ -1,19 +1,40 @@
-"""No-op tasks a second with two workers: what it costs to hand work out at all."""
+"""No-op tasks a second with two workers: what it costs to hand work out at all.
+
+As bare tuples, which nobody drives; and as the maps of a job, whose driver plans them and keeps a
+ledger. On a space in memory, and on one in a file beside what the disk itself does. How long it all
+takes depends on who else uses the machine; the processor's time a task, hardly.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count as numbers
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from benchmarks.measure import ROUNDS, figure, process, rates, ratio, show, space_process
+from benchmarks.measure import (
+    ROUNDS,
+    Work,
+    figure,
+    goal,
+    in_turn,
+    process,
+    rates,
+    ratio,
+    show,
+    space_process,
+    timed,
+)
+from mapreduce import MapReduceJob
 from mapreduce.engine.space import SpaceEngine
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump, dump_data, load
@@ -24,6 +45,8 @@ TASKS = 20_000
 SINGLES = 200
 JOB = "bench"
 CLOSURE_BYTES, CLOSURE_TASKS = 8 << 20, 100
+SYNCS, SYNC_BYTES = 200, 16 << 10
+JOBS = 20
 
 
 def no_op(argument: object, *_: object) -> object:
@@ -93,26 +116,138 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
-def cpu_row(space: RemoteSpace, processes: Mapping[str, Sequence[int]]) -> tuple[str, str, str]:
-    """Measure what a task costs each process, which other users of the machine change less."""
-    figures: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
-        before = {name: cpu_seconds(pids) for name, pids in processes.items()}
-        run_tasks(space, space.key, TASKS)
-        for name, pids in processes.items():
-            spent = cpu_seconds(pids) - before[name]
-            figures.setdefault(name, []).append(spent / TASKS * 1e6)
-    middle = {name: median(each) for name, each in figures.items()}
-    parts = ", ".join(f"{name} {micros:.1f}" for name, micros in middle.items())
-    return "processor time a task", f"{sum(middle.values()):.0f} us", parts
+def show_kept() -> None:
+    """Print the table of a space in memory and one in a file, with and without a driver."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=disk())))
+        light = stack.enter_context(cluster())
+        kept = stack.enter_context(cluster("--store", str(folder / "space")))
+        raw = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        stack.callback(os.close, raw)
+
+        def sync() -> None:
+            for _ in range(SYNCS):
+                os.write(raw, bytes(SYNC_BYTES))
+                os.fdatasync(raw)
+
+        found = in_turn(
+            timed("raw", SYNCS, sync), *light.works("light"), *kept.works("kept"), rounds=ROUNDS
+        )
+
+    def cost(name: str) -> str:
+        if f"{name} driver" not in found:  # not on Linux
+            return ""
+        each = {who: median(found[f"{name} {who}"]) for who in light.processes()}
+        parts = ", ".join(f"{who} {micros:.1f}" for who, micros in each.items())
+        return f"{sum(each.values()):.0f} us a task: {parts}"
+
+    rows = [(f"the disk: append {SYNC_BYTES >> 10} KiB and fdatasync",
+             figure(found["raw"], "/s"), "", "")]  # fmt: skip
+    for name, where, rate, wait in (("light", "in memory", 60_000, 0.5),
+                                    ("kept", "in a file", 30_000, 1.5)):  # fmt: skip
+        tuples, one = found[f"{name} tuples"], found[f"{name} one"]
+        rows += [
+            (f"tasks as tuples, {where}", figure(tuples, "tasks/s"), cost(f"{name} tuples"),
+             goal(median(tuples), ">=", rate, "tasks/s")),
+            (f"maps of a job, {where}", figure(found[f"{name} job"], "tasks/s"),
+             cost(f"{name} job"), ""),
+            (f"one task, end to end, p50, {where}", f"{median(one):.2f} ms", "",
+             goal(median(one), "<=", wait, "ms")),
+            (f"a job of two maps and a reduce, p50, {where}",
+             f"{median(found[f'{name} no-op']):.1f} ms", "", ""),
+        ]  # fmt: skip
+    show("What a space in a file and a driver cost a no-op task", "invoke bench dispatch", rows)
+
+
+class Cluster(NamedTuple):
+    """A space and an agent with two workers, processes of their own."""
+
+    space: RemoteSpace
+    server: int
+    agent: int
+
+    def processes(self) -> dict[str, list[int]]:
+        """Return the process ids of all who take part."""
+        return {"driver": [os.getpid()], "space": [self.server], "agent": [self.agent],
+                "workers": children_of(self.agent)}  # fmt: skip
+
+    def works(self, name: str) -> list[Work]:
+        """Return what measures it, under this name."""
+        space = self.space
+        return [
+            self.spent(f"{name} tuples", TASKS, lambda: run_tasks(space, space.key, TASKS)),
+            self.spent(f"{name} job", TASKS, lambda: run_job(space, TASKS)),
+            waits(f"{name} one", SINGLES, lambda: run_tasks(space, space.key, 1)),
+            waits(f"{name} no-op", JOBS, lambda: run_job(space, 2)),
+        ]
+
+    def spent(self, name: str, count: int, work: Callable[[], object]) -> Work:
+        """Return what measures a work: how many a second, and what each costs each process."""
+
+        def measure() -> dict[str, float]:
+            processes = self.processes() if sys.platform == "linux" else {}
+            before = {who: cpu_seconds(pids) for who, pids in processes.items()}
+            found = dict(timed(name, count, work)())
+            for who, pids in processes.items():
+                found[f"{name} {who}"] = (cpu_seconds(pids) - before[who]) / count * 1e6
+            return found
+
+        return measure
+
+
+@contextmanager
+def cluster(*options: str) -> Iterator[Cluster]:
+    """Start a space, with these options, and an agent; there is a job for tasks without a driver."""
+    with (
+        space_process(*options) as (space, key_file, folder, server),
+        process("workers", "--space", space.uri, "--key-file", key_file, "--processes", "2",
+                "--work-dir", str(folder / "work")) as agent,
+    ):  # fmt: skip
+        space.write(("job", JOB, {}))
+        space.read(("worker", *[None] * 4), timeout=30)
+        run_tasks(space, space.key, 100)
+        yield Cluster(space, server, agent.pid)
+
+
+def run_job(space: RemoteSpace, maps: int) -> None:
+    """Run a job of so many maps that do nothing, and one reduce."""
+    job = MapReduceJob(
+        data=range(maps), map=lambda _: [], reduce=lambda _: None, map_tasks=maps, reduce_tasks=1
+    )
+    assert job.run(space) == [None]
+
+
+def waits(name: str, count: int, work: Callable[[], object]) -> Work:
+    """Return what measures a work, so many times one after the other: its median, in ms."""
+
+    def measure() -> dict[str, float]:
+        times = []
+        for _ in range(count):
+            started = time.perf_counter()
+            work()
+            times.append((time.perf_counter() - started) * 1e3)
+        return {name: median(times)}
+
+    return measure
+
+
+def disk() -> str:
+    """Return a folder that is on a disk: the temporary one is often in memory."""
+    return os.environ.get("BENCH_FOLDER") or os.getcwd()
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
+    show_peers()
+    show_kept()
+
+
+def show_peers() -> None:
+    """Print the table of tasks as tuples beside ProcessPoolExecutor's."""
     with (
-        space_process() as (space, key_file, folder, server),
+        space_process() as (space, key_file, folder, _),
         process("workers", "--space", space.uri, "--key-file", key_file, "--processes", "2",
-                "--work-dir", str(folder / "work")) as agent,
+                "--work-dir", str(folder / "work")),
         ProcessPoolExecutor(2) as pool,
     ):  # fmt: skip
         space.write(("job", JOB, {}))
@@ -133,9 +268,6 @@ def main() -> None:
             started = time.perf_counter()
             pool.submit(no_op, number).result()
             peers.append(time.perf_counter() - started)
-        processes = {"driver": [os.getpid()], "space": [server], "agent": [agent.pid],
-                     "workers": children_of(agent.pid)}  # fmt: skip
-        cpu = [cpu_row(space, processes)] if sys.platform == "linux" else []
         jobs = (f"closure-{number}" for number in numbers())
 
         def closure() -> None:
@@ -159,7 +291,6 @@ def main() -> None:
             ("one task, end to end, p50", f"{median(singles) * 1e3:.2f} ms",
              f"{median(singles) / median(peers):.1f} x ProcessPoolExecutor's "
              f"{median(peers) * 1e3:.2f} ms"),
-            *cpu,
             ("ProcessPoolExecutor(2), 100 tasks with a closure of 8 MB",
              figure(peers_closure, "tasks/s"), "1"),
             ("the same on a space", figure(ours_closure, "tasks/s"),

@@ -187,7 +187,8 @@ class Driver:
             self._take_up(self._inheritance, engine, task_of)
         while not self._plan.done:
             for outcome in self._next_outcomes(engine):
-                engine.write(map(task_of, self._take_in(outcome, engine)))
+                if orders := self._take_in(outcome, engine):
+                    engine.write(map(task_of, orders))
             engine.taken_in()
             engine.write(task_of(order, backup=True) for order in self._backups(engine))
         outputs = [output for output in self._plan.outputs if output is not None]
@@ -316,8 +317,10 @@ class Driver:
             self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
-                    data = engine.receive(_parcel(outcome))
-                    told = outcome._replace(value=Parcel(data))  # the ledger outlives the block
+                    parcel = _parcel(outcome)
+                    data = engine.receive(parcel)
+                    if parcel.location is not None:  # the ledger outlives the block
+                        told = outcome._replace(value=Parcel(data))
                     output = load(data)
                     if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
                         what = {"message": "it has returned something that is no map's output"}
@@ -348,7 +351,8 @@ class Driver:
             attempts = self._plan.under_way.get(task, ())
             orders = self._plan.decide(outcome, output)
             self._tally.note(self._plan, outcome, output)
-            self._lock.notify_all()
+            if self._feeder is not None:
+                self._lock.notify_all()
         if outcome.status == OK:
             self._stragglers.finished(outcome.phase, outcome.seconds)
             for attempt in attempts:

@@ -44,6 +44,10 @@ DIED: Final = "died"  # its worker process ended
 LOST: Final = "lost"  # blocks it was to read are gone
 REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
 
+#: Of an outcome's attempt, status, worker and pid; of its details and its counters.
+_TYPES: Final = (int, str, str, int)
+_FACTS: Final = (dict, type(None))
+
 #: How long a task that has failed for good shows in the space.
 BURIED_LEASE: Final = 24 * 3600.0
 
@@ -247,9 +251,8 @@ class Outcome(NamedTuple):
             _, job, phase, number, sealed = value
             body = key.unseal(_context("result", (job, phase, number)), sealed)
             attempt, status, worker, pid, seconds, parcel, details, counters = unpack(body)
-            types = [type(each) for each in (attempt, status, worker, pid)]
-            facts = {type(details), type(counters)}
-            if types != [int, str, str, int] or not facts <= {dict, type(None)}:
+            types = type(attempt), type(status), type(worker), type(pid)
+            if types != _TYPES or type(details) not in _FACTS or type(counters) not in _FACTS:
                 raise TypeError("a field is of another type")
             return cls(
                 job, phase, number, attempt, status, worker, pid, seconds,

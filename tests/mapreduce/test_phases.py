@@ -170,3 +170,15 @@ def test_an_each_map_flows_through_all_phases():
     ]
     results = [reduce_columns(sum_values, [part[r] for part in parts], merged=True) for r in (0, 1)]
     assert dict(results[0] + results[1]) == {"a": 3, "b": 2}
+
+
+def test_what_a_worker_imports_for_its_tasks_brings_no_driver_with_it(run_python):
+    driver = {"mapreduce.job", "mapreduce.driver", "mapreduce.plan", "workers.agent", "statistics"}
+    code = f"""
+import sys, workers.worker, mapreduce.work
+print(*{driver} & set(sys.modules))
+import mapreduce
+print(mapreduce.MapReduceJob.__module__)
+"""
+    output, _ = run_python("-c", code).communicate(timeout=30)
+    assert output.split() == ["mapreduce.job"]

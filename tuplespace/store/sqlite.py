@@ -44,7 +44,7 @@ _COMMIT_CHANGES: Final = 4096
 _COMMIT_BYTES: Final = 8 << 20
 #: The log is folded into the tables when it has so many bytes, or leaves so many rows to change.
 _TIDY_BYTES: Final = 8 << 20
-_TIDY_ROWS: Final = 4096
+_TIDY_ROWS: Final = 32768
 #: What a commit writes besides its row, about.
 _COMMIT_OVERHEAD: Final = 8192
 #: Pages are given back to the disk, some at a time while nothing else is to do, when more are free.
