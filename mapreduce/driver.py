@@ -313,13 +313,12 @@ class Driver:
             return []
         output, told = None, outcome
         if outcome.status == OK:
-            self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
                     data = engine.receive(_parcel(outcome))
                     told = outcome._replace(value=Parcel(data))  # the ledger outlives the block
-                    output = load(data)
-                    if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
+                    output = _output_in(data, len(self._plan.results))
+                    if output is None:
                         what = {"message": "it has returned something that is no map's output"}
                         outcome = told = outcome._replace(status=ERROR, details=what)
                 except BlockLostError as error:
@@ -330,6 +329,10 @@ class Driver:
                         outcome.status, outcome.details.get("message"))  # fmt: skip
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         orders = self._decide(outcome, told, output, engine)
+        if type(outcome.details.get("silent")) is str:  # who served the lost blocks is gone
+            for order in orders:
+                if order.phase == MAP and not self._is_bound(MAP, order.number):
+                    self._aims.give_up(order.number)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
         self._check_failure(engine)
@@ -347,7 +350,8 @@ class Driver:
             engine.record(outcome_event(told))
             attempts = self._plan.under_way.get(task, ())
             orders = self._plan.decide(outcome, output)
-            self._tally.note(self._plan, outcome, output)
+            if self._tally.note(self._plan, outcome, output):
+                self.report.tasks_by_worker[outcome.worker] += 1
             self._lock.notify_all()
         if outcome.status == OK:
             self._stragglers.finished(outcome.phase, outcome.seconds)
@@ -383,6 +387,15 @@ class Driver:
 def _parcel(outcome: Outcome) -> Parcel:
     assert outcome.value is not None
     return outcome.value
+
+
+def _output_in(data: bytes, reduces: int) -> MapOutput | None:
+    """Return what a map has returned; None: it is no output of one."""
+    try:
+        output = load(data)
+        return output if type(output) is MapOutput and len(output.ends) == reduces else None
+    except Exception:  # noqa: BLE001  # whatever is in there, no driver dies of it
+        return None
 
 
 def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:

@@ -95,6 +95,10 @@ class Tenure:
             MatchTimeoutError: It is not, within `timeout` seconds.
         """
         old = self._space.claim((TOKEN, self._job, int, str), self._lease, timeout)
+        # Another is alive, or attaches too: what we have was written by somebody.
+        if len(self._space.claimed((TOKEN, self._job, int, str))) > 1:
+            old.confirm()
+            raise errors.MatchTimeoutError(f"job {self._job} has a driver")
         self._epoch = old.tuple[2] + 1
         old.confirm([(TOKEN, self._job, self._epoch, self._name)])
         self._claim = self._claim_token(_CLAIM_SECONDS)
@@ -223,15 +227,16 @@ class Tenure:
         with self._writing:  # the bookkeeper may be at it
             self._is_recorded = False
             self._encoded.clear()
-            self._through([])
+            if self._claim is not None:  # else the space had no room for the token
+                self._through([])
 
     def release(self) -> None:
         """Remove the token, and what results this driver has; after the job's other tuples."""
         results = [*self._taken_in, *self._given_out]
         self._space.confirm_many((claim, ()) for claim in results)
-        assert self._claim is not None
-        with suppress(errors.ClaimLostError):
-            self._claim.confirm()
+        if self._claim is not None:
+            with suppress(errors.ClaimLostError):
+                self._claim.confirm()
 
     # -- the writing, under its lock
 
