@@ -34,10 +34,10 @@ from mapreduce.manning import Manning
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
-from mapreduce.shuffle import MapOutput
+from mapreduce.shuffle import MapOutput, output_in
 from mapreduce.stragglers import Stragglers
 from mapreduce.tally import Tally
-from tuplespace.pickles import dump, dump_data, load
+from tuplespace.pickles import dump, dump_data
 from workers.errors import BlockLostError
 from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
 
@@ -317,7 +317,7 @@ class Driver:
                 try:
                     data = engine.receive(_parcel(outcome))
                     told = outcome._replace(value=Parcel(data))  # the ledger outlives the block
-                    output = _output_in(data, len(self._plan.results))
+                    output = output_in(data, len(self._plan.results))
                     if output is None:
                         what = {"message": "it has returned something that is no map's output"}
                         outcome = told = outcome._replace(status=ERROR, details=what)
@@ -387,15 +387,6 @@ class Driver:
 def _parcel(outcome: Outcome) -> Parcel:
     assert outcome.value is not None
     return outcome.value
-
-
-def _output_in(data: bytes, reduces: int) -> MapOutput | None:
-    """Return what a map has returned; None: it is no output of one."""
-    try:
-        output = load(data)
-        return output if type(output) is MapOutput and len(output.ends) == reduces else None
-    except Exception:  # noqa: BLE001  # whatever is in there, no driver dies of it
-        return None
 
 
 def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:

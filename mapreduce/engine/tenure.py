@@ -71,7 +71,7 @@ class Tenure:
         self._is_recorded = True
         self._events: list[Event] = []
         self._encoded: list[tuple[Any, ...]] = []
-        self._full_since = 0.0
+        self._full_since = self._waiting_since = 0.0
         #: Results that the plan has not taken in yet; that it has; whose events are written.
         self._given_out: list[Claim] = []
         self._taken_in: list[Claim] = []
@@ -173,7 +173,24 @@ class Tenure:
         """
         self.check()
         with self._writing:
-            return self._flush(tuples)
+            try:
+                handles = self._flush(tuples)
+            except errors.SpaceFullError:
+                self._make_room()
+                raise
+            self._waiting_since = 0.0
+            return handles
+
+    def _make_room(self) -> None:
+        """Give the ledger up if it is what the tasks have no room for: nothing else goes on."""
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        if not self._is_recorded or now - self._waiting_since < _FULL_SECONDS:
+            return
+        self._waiting_since = now
+        tasks = ("task", self._job, *[None] * 5)
+        if not (self._space.count(tasks) or self._space.claimed(tasks)):
+            self._abandon_ledger()
 
     def take(self, template: Any, limit: int, timeout: float) -> list[Any]:
         """Take results, for good once `taken_in` has been called and their events are written."""

@@ -16,7 +16,7 @@ from mapreduce.engine.space import SpaceEngine
 from mapreduce.engine.tenure import Tenure
 from mapreduce.errors import JobSupersededError
 from mapreduce.records import encode
-from tuplespace import MatchTimeoutError, SpaceFullError, connect
+from tuplespace import SpaceFullError, connect
 from tuplespace.pickles import dump
 from workers.blocks import Location
 from workers.task import ANYWHERE, DIED, ERROR, LOST, OK, Outcome, Parcel, this_runtime
@@ -135,7 +135,7 @@ def test_signed_results_full_of_nonsense_and_replays_change_nothing(
     plain = Outcome(run.id, "map", 5, 0, OK, "forger", 1, 0.5)
     for odd in ODD:
         place = Parcel(None, Location(odd, odd, odd), ((odd, odd, odd),))  # type: ignore[arg-type]
-        for forged in (
+        tuples += [each.to_tuple(key) for each in (
             plain._replace(value=place),
             plain._replace(seconds=odd, value=Parcel(dump(1))),
             plain._replace(attempt=odd), plain._replace(status=odd),
@@ -145,8 +145,7 @@ def test_signed_results_full_of_nonsense_and_replays_change_nothing(
                 ("message", "traceback", "position", "bound", "skipped", "record", "where"), odd)),
             plain._replace(number=1, status=DIED, details={"cause": odd, "message": odd}),
             plain._replace(phase=str(odd)[:9].encode("ascii", "replace").decode()),
-        ):  # fmt: skip
-            tuples.append(forged.to_tuple(key))
+        )]  # fmt: skip
     tuples += [("result", run.id, odd, odd, odd) for odd in ODD]
     space.write_many(tuples)
     eventually(lambda: not space.count(("result", run.id, str, int, bytes)))
@@ -177,7 +176,7 @@ def test_odd_tuples_under_the_names_of_others_harm_no_job(
 ) -> None:
     run = gated(tmp_path).submit(space)
     eventually(lambda: run.progress().map_done == 3)
-    handles = []
+    handles = [space.write(("job", run.id, {"task_timeout": HUGE, "priority": HUGE}))]
     for odd in ODD:
         handles += space.write_many([
             ("running", "a", "h", HUGE, ((1, run.id, "map", 4, 1e300), (1, run.id, "map", odd, odd),
@@ -213,7 +212,6 @@ def test_a_job_that_ended_while_another_attached_is_no_job_any_more(
     engine.leave()
     engine.space.close()
     eventually(lambda: not shapes_left(space, job))
-
 
 
 def test_a_driver_that_slept_while_it_cleared_up_clears_nothing_of_its_successors(
