@@ -47,6 +47,10 @@ class Aims:
         """Say whether this map may wait for the place it is aimed at."""
         return number in self._aims
 
+    def give_up(self, number: int) -> None:
+        """Note that the place this map is aimed at is gone: its next attempt may run anywhere."""
+        self._lifted.add(number)
+
     def is_lifted(self, number: int) -> bool:
         """Say whether this map has been let run anywhere: it is not aimed again."""
         return number in self._lifted

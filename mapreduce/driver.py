@@ -34,10 +34,10 @@ from mapreduce.manning import Manning
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.report import Progress, Report
-from mapreduce.shuffle import MapOutput
+from mapreduce.shuffle import MapOutput, output_in
 from mapreduce.stragglers import Stragglers
 from mapreduce.tally import Tally
-from tuplespace.pickles import dump, dump_data, load
+from tuplespace.pickles import dump, dump_data
 from workers.errors import BlockLostError
 from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
 
@@ -314,15 +314,14 @@ class Driver:
             return []
         output, told = None, outcome
         if outcome.status == OK:
-            self.report.tasks_by_worker[outcome.worker] += 1
             if outcome.phase == MAP:
                 try:
                     parcel = _parcel(outcome)
                     data = engine.receive(parcel)
                     if parcel.location is not None:  # the ledger outlives the block
                         told = outcome._replace(value=Parcel(data))
-                    output = load(data)
-                    if type(output) is not MapOutput or len(output.ends) != len(self._plan.results):
+                    output = output_in(data, len(self._plan.results))
+                    if output is None:
                         what = {"message": "it has returned something that is no map's output"}
                         outcome = told = outcome._replace(status=ERROR, details=what)
                 except BlockLostError as error:
@@ -333,6 +332,10 @@ class Driver:
                         outcome.status, outcome.details.get("message"))  # fmt: skip
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         orders = self._decide(outcome, told, output, engine)
+        if type(outcome.details.get("silent")) is str:  # who served the lost blocks is gone
+            for order in orders:
+                if order.phase == MAP and not self._is_bound(MAP, order.number):
+                    self._aims.give_up(order.number)
         if outcome.phase == MAP and self._plan.outputs[outcome.number] is not None:
             self._aims.settle(outcome.number)
         self._check_failure(engine)
@@ -350,7 +353,8 @@ class Driver:
             engine.record(outcome_event(told))
             attempts = self._plan.under_way.get(task, ())
             orders = self._plan.decide(outcome, output)
-            self._tally.note(self._plan, outcome, output)
+            if self._tally.note(self._plan, outcome, output):
+                self.report.tasks_by_worker[outcome.worker] += 1
             if self._feeder is not None:
                 self._lock.notify_all()
         if outcome.status == OK:

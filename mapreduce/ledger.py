@@ -163,15 +163,15 @@ class History:
         outcome = _outcome_of(self.job, fields)
         output: MapOutput | None = None
         if outcome.status == OK:
-            worker = outcome.worker
-            self.tasks_by_worker[worker] = self.tasks_by_worker.get(worker, 0) + 1
             self.seconds.append((outcome.phase, outcome.seconds))
             if outcome.phase == MAP:
                 assert outcome.value is not None
                 output = load(outcome.value.content or b"")
         self._orders.pop((outcome.phase, outcome.number, outcome.attempt), None)
         self._issue(self.plan.decide(outcome, output))
-        self.tally.note(self.plan, outcome, output)
+        if self.tally.note(self.plan, outcome, output):
+            worker = outcome.worker
+            self.tasks_by_worker[worker] = self.tasks_by_worker.get(worker, 0) + 1
 
     def _revoked(self, number: int, _: str) -> None:
         self.revoked[number] = self.revoked.get(number, 0) + 1

@@ -208,11 +208,14 @@ class Plan:
     def back_up(self, phase: str, number: int) -> Order | None:
         """Return a second attempt of a task that is under way; None: it is not, or has one.
 
-        Nor has one that looks for bad records, step by step.
+        Nor has one that looks for bad records, step by step, nor one that has failed as often as
+        it may: with a new backup each time it would never end.
         """
         task = (phase, number)
         alone = len(self.under_way.get(task, ())) == 1
         if self.failure is not None or not alone or self._skipping.knows(task):
+            return None
+        if task in self._last_words:
             return None
         if phase == MAP:
             return self._order(*task)

@@ -6,11 +6,15 @@ serial, so that nothing unsigned is ever unpickled.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from tuplespace.errors import AuthenticationError
 from tuplespace.security import Key
 from tuplespace.wire import pack, unpack
+
+logger = logging.getLogger(__name__)
 
 Event = tuple[Any, ...]
 
@@ -45,13 +49,17 @@ class Decoder:
     def feed(self, tuples: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
         """Yield the events in some more tuples.
 
-        Raises:
-            AuthenticationError: One was not sealed with this key for this job and serial.
+        What was not sealed with this key for this job and serial, somebody else has written: it
+        is passed over.
         """
         for _, _, serial, sealed in sorted(tuples, key=lambda each: each[2]):
             if serial != self._seen:  # a repetition; or a gap, after which nothing can be known
                 continue
-            body = self._key.unseal(_context(self._job, serial), sealed)
+            try:
+                body = self._key.unseal(_context(self._job, serial), sealed)
+            except (AuthenticationError, ValueError) as error:
+                logger.warning("job %s passes over a forged record: %s", self._job, error)
+                continue
             self._seen += 1
             self._pieces.append(body[1:])
             if body[:1] == _LAST:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from mapreduce.columns import Columns, decode, encode
 from mapreduce.weights import size_of
+from tuplespace.pickles import load
 from workers.blocks import FRAME_BYTES, BlockWriter, Frame, Location
 from workers.errors import BlockLostError
 from workers.pulling import pull
@@ -122,6 +123,15 @@ def try_output(batches: Iterable[Sequence[Columns]], reduce_tasks: int) -> MapOu
 def empty_output(reduce_tasks: int) -> MapOutput:
     """Return the output of a map that has made no pairs."""
     return output_of([()] * reduce_tasks, 0, None)
+
+
+def output_in(data: bytes, reduce_tasks: int) -> MapOutput | None:
+    """Return the output that a map has returned, from its pickle; None: that is no output."""
+    try:
+        output = load(data)
+        return output if type(output) is MapOutput and len(output.ends) == reduce_tasks else None
+    except Exception:  # noqa: BLE001  # whatever is in there, no driver dies of it
+        return None
 
 
 class _Encoder:

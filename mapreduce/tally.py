@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from mapreduce.plan import MAP, Plan
 from mapreduce.shuffle import MapOutput
-from workers.task import Outcome
+from workers.task import OK, Outcome
 
 
 class Tally:
@@ -16,8 +17,12 @@ class Tally:
         #: What the outcome has counted that has settled each task, if anything.
         self._counted: dict[tuple[str, int], dict[str, int | float]] = {}
 
-    def note(self, plan: Plan, outcome: Outcome, output: MapOutput | None) -> None:
-        """Take in an outcome that the plan has just decided on; it counts if it settled its task."""
+    def note(self, plan: Plan, outcome: Outcome, output: MapOutput | None) -> bool:
+        """Take in an outcome that the plan has just decided on; it counts if it settled its task.
+
+        Returns:
+            Whether it did so well: a task that is skipped was not done.
+        """
         task = (outcome.phase, outcome.number)
         if outcome.phase == MAP:
             settled = output is not None and plan.outputs[outcome.number] is output
@@ -27,6 +32,7 @@ class Tally:
             self._counted.pop(task, None)
             if outcome.counters:
                 self._counted[task] = outcome.counters
+        return settled and outcome.status == OK
 
     def sums(self, plan: Plan) -> Counter[str]:
         """Return the sums over the tasks that are done."""
@@ -34,5 +40,8 @@ class Tally:
         for (phase, number), counts in sorted(self._counted.items()):
             if (plan.outputs if phase == MAP else plan.results)[number] is not None:
                 for name, count in counts.items():
-                    sums[name] += count  # type: ignore[assignment]  # or float
+                    try:
+                        sums[name] += count  # type: ignore[assignment]  # or float
+                    except OverflowError:  # an int that no float can hold, and a float
+                        sums[name] = math.inf  # type: ignore[assignment]
         return sums

@@ -43,7 +43,11 @@ def machines(network, cluster):
             (cluster.folder / host).mkdir()
             with network.inside(host):
                 cluster.start_agent(
-                    "--host", host, "--work-dir", str(cluster.folder / host), processes=1,
+                    "--host",
+                    host,
+                    "--work-dir",
+                    str(cluster.folder / host),
+                    processes=1,
                     *(() if lease is None else ("--claim-lease", str(lease))),
                 )
         return cluster
@@ -53,6 +57,7 @@ def machines(network, cluster):
 
 def counting(folder: Path, seconds: float, width: int):
     """Return a job that counts words, notes where it maps, and makes pairs as wide as told."""
+
     def map_line(line):
         descriptor = os.open(folder / "ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(descriptor, f"{os.uname().nodename} {os.getpid()}\n".encode())

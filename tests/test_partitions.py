@@ -108,9 +108,7 @@ def test_a_space_that_is_stopped_under_load_goes_on_where_it_was(network, server
           for cut in CUTS for seconds in (5.0, 32.0)),
     ],
 )  # fmt: skip
-def test_a_host_that_was_cut_off_goes_on_and_has_held_up_nobody(
-    network, server, cuts, seconds
-):
+def test_a_host_that_was_cut_off_goes_on_and_has_held_up_nobody(network, server, cuts, seconds):
     history = History()
     with Crowd(network, server.uri, server.key_file, history, ["near", "far"]) as crowd:
         for cut in cuts:
@@ -193,7 +191,9 @@ def test_what_vanished_hosts_held_for_ever_is_back_in_half_a_minute_and_they_swa
     near = RecordedSpace(join("near"), history, "near")
     for host in ("far", "other"):
         vanish(network, host, hold(host, lease=0))
-        history.ops.append(Op("by hand", 0, "write", written=[("held", host)], outcome="ok", ended=0.0))
+        history.ops.append(
+            Op("by hand", 0, "write", written=[("held", host)], outcome="ok", ended=0.0)
+        )
     began = time.monotonic()
     near.write(("wanted", "other"))  # goes to one that is no more, and nobody knows yet
 

@@ -47,6 +47,8 @@ REFUSED: Final = "refused"  # its signature is wrong, so nothing of it was run
 #: Of an outcome's attempt, status, worker and pid; of its details and its counters.
 _TYPES: Final = (int, str, str, int)
 _FACTS: Final = (dict, type(None))
+#: Seconds; a `task_timeout` of more is none, and may be more than a float can be.
+_LONGEST: Final = 1e9
 
 #: How long a task that has failed for good shows in the space.
 BURIED_LEASE: Final = 24 * 3600.0
@@ -65,7 +67,10 @@ def this_runtime() -> str:
 def timeouts_in(jobs: Iterable[Any]) -> dict[str, float]:
     """Return the `task_timeout` of each job, of those job tuples that have one."""
     found = {value[1]: value[2].get("task_timeout") for value in jobs}
-    return {job: limit for job, limit in found.items() if type(limit) in (int, float) and limit > 0}
+    return {
+        job: float(min(limit, _LONGEST)) for job, limit in found.items()
+        if type(limit) in (int, float) and limit > 0
+    }  # fmt: skip
 
 
 class Parcel(NamedTuple):
@@ -108,7 +113,12 @@ class Parcel(NamedTuple):
         if type(plain) is bytes:
             return cls(plain)
         location, frames = plain
-        return cls(None, Location(*location), tuple(Frame(*frame) for frame in frames))
+        parcel = cls(None, Location(*location), tuple(Frame(*frame) for frame in frames))
+        if any(type(each) is not str for each in location) or any(
+            [*map(type, frame)] != [int, int, bytes] for frame in frames
+        ):
+            raise TypeError("a field of a block's address is of another type")
+        return parcel
 
 
 class Task(NamedTuple):
@@ -254,6 +264,8 @@ class Outcome(NamedTuple):
             types = type(attempt), type(status), type(worker), type(pid)
             if types != _TYPES or type(details) not in _FACTS or type(counters) not in _FACTS:
                 raise TypeError("a field is of another type")
+            if type(seconds) is not float or not all(map(_is_count, (counters or {}).items())):
+                raise TypeError("its seconds or counters are none")
             return cls(
                 job, phase, number, attempt, status, worker, pid, seconds,
                 None if parcel is None else Parcel.from_plain(parcel), details or {},
@@ -261,6 +273,11 @@ class Outcome(NamedTuple):
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise InvalidTupleError(f"no result: {error}") from None
+
+
+def _is_count(item: tuple[Any, Any]) -> bool:
+    name, count = item
+    return type(name) is str and type(count) in (int, float)
 
 
 def _context(kind: str, head: Any) -> str:

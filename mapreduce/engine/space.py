@@ -159,6 +159,8 @@ class SpaceEngine:
             left = deadline - time.monotonic()
             try:
                 tenure.succeed(max(0.0, min(left, _RENEW_SECONDS)))
+            except JobSupersededError as error:  # several attach at once: one has it
+                raise JobHasDriverError(str(error)) from None
             except errors.MatchTimeoutError:
                 if left <= 0:
                     who = driver_of(self.space, job)
@@ -197,24 +199,37 @@ class SpaceEngine:
                 self.space.take_many(template, _OUTCOMES, timeout=0)
         tasks = self.space.claimed(("task", self._job, str, int, str, str, bytes))
         results = self.space.claimed(("result", self._job, str, int, bytes))
-        known = {
-            (task.phase, task.number, task.attempt)
-            for task in (Task.from_tuple(value, self._key) for value in tasks)
-        }
-        known |= {(each.phase, each.number, each.attempt) for each in self._outcomes_in(results)}
+        known = {(each.phase, each.number, each.attempt) for each in self._outcomes_in(results)}
+        for value in tasks:
+            with suppress(errors.AuthenticationError, errors.InvalidTupleError):  # it is forged
+                task = Task.from_tuple(value, self._key)
+                known.add((task.phase, task.number, task.attempt))
         return frozenset(known)
 
     def go_on(self, description: dict[str, Any]) -> None:
-        """Make the job, all of whose ledger has been read, this driver's own."""
-        self._handle = self._write_job(description)
-        # The old one, which is older; should its lease have ended just now, `_renew` will tell.
-        with suppress(errors.MatchTimeoutError):
+        """Make the job, all of whose ledger has been read, this driver's own.
+
+        Raises:
+            JobNotFoundError: It has ended meanwhile.
+        """
+        handle = self._write_job(description)
+        # The old one, which is older. Whoever ends the job takes that, too; so if we get our own,
+        # it has ended, and all of it is being cleared away.
+        try:
             self.space.take(("job", self._job, dict), timeout=0)
+            handle.renew(self._lease)
+        except (errors.MatchTimeoutError, errors.LeaseExpiredError):
+            raise JobNotFoundError(no_such_job(self.space, self._job)) from None
+        self._handle = handle
         self._start()
 
     def leave(self) -> None:
         """Let go of a job that cannot be gone on with: it is as it was."""
         if isinstance(self._tenure, Tenure):
+            with suppress(errors.TupleSpaceError):  # else the agents do it
+                if not self.space.count(("job", self._job, dict)):
+                    clear_job(self.space, self._job)
+                    self._tenure.release()
             self._tenure.give_up()
         self._job = ""
         self.close()
@@ -382,8 +397,9 @@ class SpaceEngine:
             if not self._job:
                 return
             self._tenure.end()
-            if self._handle is not None:
-                self._handle.cancel()  # the job ends here; the agents' sweep deletes the blocks
+            # The job ends here; the agents' sweep deletes the blocks.
+            if self._handle is not None and not self._handle.cancel():
+                self._tenure.end()  # it has ended elsewhere, or is another's since just now
             clear_job(self.space, self._job)
             self._tenure.release()
             self._is_cleared = True

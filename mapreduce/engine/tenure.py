@@ -71,7 +71,7 @@ class Tenure:
         self._is_recorded = True
         self._events: list[Event] = []
         self._encoded: list[tuple[Any, ...]] = []
-        self._full_since = 0.0
+        self._full_since = self._waiting_since = 0.0
         #: Results that the plan has not taken in yet; that it has; whose events are written.
         self._given_out: list[Claim] = []
         self._taken_in: list[Claim] = []
@@ -95,6 +95,10 @@ class Tenure:
             MatchTimeoutError: It is not, within `timeout` seconds.
         """
         old = self._space.claim((TOKEN, self._job, int, str), self._lease, timeout)
+        # Another is alive, or attaches too: what we have was written by somebody.
+        if len(self._space.claimed((TOKEN, self._job, int, str))) > 1:
+            old.confirm()
+            raise errors.MatchTimeoutError(f"job {self._job} has a driver")
         self._epoch = old.tuple[2] + 1
         old.confirm([(TOKEN, self._job, self._epoch, self._name)])
         self._claim = self._claim_token(_CLAIM_SECONDS)
@@ -169,7 +173,24 @@ class Tenure:
         """
         self.check()
         with self._writing:
-            return self._flush(tuples)
+            try:
+                handles = self._flush(tuples)
+            except errors.SpaceFullError:
+                self._make_room()
+                raise
+            self._waiting_since = 0.0
+            return handles
+
+    def _make_room(self) -> None:
+        """Give the ledger up if it is what the tasks have no room for: nothing else goes on."""
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        if not self._is_recorded or now - self._waiting_since < _FULL_SECONDS:
+            return
+        self._waiting_since = now
+        tasks = ("task", self._job, *[None] * 5)
+        if not (self._space.count(tasks) or self._space.claimed(tasks)):
+            self._abandon_ledger()
 
     def take(self, template: Any, limit: int, timeout: float) -> list[Any]:
         """Take results, for good once `taken_in` has been called and their events are written."""
@@ -223,15 +244,16 @@ class Tenure:
         with self._writing:  # the bookkeeper may be at it
             self._is_recorded = False
             self._encoded.clear()
-            self._through([])
+            if self._claim is not None:  # else the space had no room for the token
+                self._through([])
 
     def release(self) -> None:
         """Remove the token, and what results this driver has; after the job's other tuples."""
         results = [*self._taken_in, *self._given_out]
         self._space.confirm_many((claim, ()) for claim in results)
-        assert self._claim is not None
-        with suppress(errors.ClaimLostError):
-            self._claim.confirm()
+        if self._claim is not None:
+            with suppress(errors.ClaimLostError):
+                self._claim.confirm()
 
     # -- the writing, under its lock
 

@@ -235,6 +235,20 @@ def test_what_a_first_attempt_misses_was_not_lost_since_its_backup_was_issued() 
 # --- any order, any end ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", [ERROR, DIED])
+def test_a_task_that_always_fails_ends_although_it_is_backed_up_each_time(status: str) -> None:
+    plan = Plan(1, 1)
+    in_flight, attempts = plan.start(), 0
+    while plan.failure is None:
+        order = in_flight.pop(0)
+        backup = plan.back_up(order.phase, order.number)
+        in_flight += [] if backup is None else [backup]
+        in_flight += plan.decide(outcome(order, status))
+        attempts += 1
+        assert attempts < 10
+    assert attempts == plan.attempts(MAP, 0)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_whatever_is_backed_up_and_however_it_ends_every_result_is_there_once(

@@ -446,3 +446,26 @@ def test_workers_killed_meanwhile_cost_no_good_record(
 
     assert [one.record for one in submitted.report.skipped] == ["'raises'", "'segfault'"]
     assert results == expected_of([lines[:150], lines[150:]])
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["each", "stream"])
+def test_a_record_that_hangs_is_skipped(cluster_space: Any, kind: str) -> None:
+    def stuck_words(line: str) -> Pairs:
+        if line == "hangs":
+            threading.Event().wait(600)
+        return words(line)
+
+    lines = lines_with({130: "hangs"})
+    function: Any = each(stuck_words)
+    if kind == "stream":
+        function = lambda lines: (pair for line in lines for pair in stuck_words(line))  # noqa: E731
+    job = job_on(lines, function, skip_bad_records=1, task_timeout=1.0)
+
+    finished, results = run(cluster_space, job)
+
+    assert [one.where for one in finished.report.skipped] == ["record 130 of the data"]
+    assert "task_timeout" in finished.report.skipped[0].error
+    whole = lines_with({})
+    expected = [[*whole[:100]], [*whole[100:130], *whole[131:200]], [*whole[200:]]]
+    assert results == expected_of(expected)

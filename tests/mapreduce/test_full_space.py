@@ -29,6 +29,21 @@ def test_a_job_with_far_more_tasks_than_the_space_takes_ends_with_the_right_resu
     assert results == job.run_sequential()
 
 
+def test_a_job_whose_ledger_takes_the_room_of_its_tasks_goes_on_without(cluster, caplog):
+    cluster.kill_server()
+    cluster.start_server("--limit", "bytes=16KB")
+    cluster.start_agent()
+    padding = bytes(2000)  # with each task, and in the ledger; a record of an outcome has room
+    job = MapReduceJob(range(60), map_tasks=20, reduce_tasks=2)
+    job.map = lambda split: [(number % 3, number + len(padding)) for number in split]
+    job.reduce = sum_values
+
+    with cluster.connect() as space:
+        assert job.run(space) == job.run_sequential()
+
+    assert "goes on without a ledger, because the space is full" in caplog.text
+
+
 def test_a_job_that_waits_for_a_full_space_can_be_cancelled(cluster, eventually):
     cluster.kill_server()
     cluster.start_server("--limit", "tuples=20")

@@ -348,3 +348,21 @@ def test_results_that_the_driver_has_not_fetched_when_their_host_dies(
     assert load((tmp_path / "result").read_bytes()) == expected(tmp_path, result_bytes=big)
     again = {number for number in range(REDUCES) if notes.count(f"reduce {number} ends") == 2}
     assert again == (made_on_east if with_blocks else set())
+
+
+@pytest.mark.faults
+def test_maps_that_are_lost_with_their_host_do_not_wait_for_it(
+    hosts: Hosts, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    notes = Notes(tmp_path)
+    job = lossy_job(tmp_path)
+    job.data = [split if split.affinity == "west" else Split(split.data, "east", 60.0)
+                for split in job.data]  # fmt: skip
+    run = job.submit(hosts.cluster.connect())
+    eventually(lambda: notes.count("reduce begins") == 2)
+    hosts.kill_east()
+    (tmp_path / "go").touch()
+    began = time.monotonic()
+
+    assert dump(run.result(30)) == dump(expected(tmp_path))
+    assert time.monotonic() - began < 8  # its worker is listed for 10 s more

