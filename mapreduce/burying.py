@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from mapreduce.engine.interface import Engine
+from mapreduce.errors import JobFailedError
 from mapreduce.outputs.results import Results
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.report import Report, SkippedTask
@@ -97,3 +98,14 @@ class Undertaker:
         self._report.skipped_tasks.append(task)
         if outcome.phase == REDUCE:
             self._results.skip(outcome.number)
+
+
+def job_failed(outcome: Outcome, what: str = "") -> JobFailedError:
+    """Return the error of a job that an outcome has ended; `what` its task worked on."""
+    details = outcome.details
+    return JobFailedError(
+        f"{outcome.phase} {outcome.number} failed on {outcome.worker}: "
+        f"{details.get('message', outcome.status)}",
+        details.get("traceback", ""), details.get("record"), details.get("where") or what,
+        outcome.phase, outcome.number,
+    )  # fmt: skip

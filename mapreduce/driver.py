@@ -23,9 +23,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from mapreduce.aims import Aims
-from mapreduce.burying import Undertaker, worked_on
+from mapreduce.burying import Undertaker, job_failed, worked_on
 from mapreduce.engine.interface import Engine
-from mapreduce.errors import InvalidJobError, JobCancelledError, JobFailedError
+from mapreduce.errors import InvalidJobError, JobCancelledError
 from mapreduce.feeder import Feeder, Planned
 from mapreduce.finding import find_blocks
 from mapreduce.inputs.splits import PlannedSplit
@@ -33,13 +33,14 @@ from mapreduce.ledger import History, RecordedSplit, head_event, outcome_event, 
 from mapreduce.manning import Manning
 from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
+from mapreduce.reception import received
 from mapreduce.report import Progress, Report
-from mapreduce.shuffle import MapOutput, output_in
+from mapreduce.shuffle import MapOutput
 from mapreduce.stragglers import Stragglers
 from mapreduce.tally import Tally
 from tuplespace.pickles import dump, dump_data
 from workers.errors import BlockLostError
-from workers.task import ANYWHERE, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
+from workers.task import ANYWHERE, LOST, OK, Outcome, Parcel, Task, this_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -312,25 +313,11 @@ class Driver:
             logger.warning("job %s drops a result for %s %s: %s", self.job, outcome.phase,
                            outcome.number, misfit)  # fmt: skip
             return []
-        output, told = None, outcome
-        if outcome.status == OK:
-            if outcome.phase == MAP:
-                try:
-                    parcel = _parcel(outcome)
-                    data = engine.receive(parcel)
-                    if parcel.location is not None:  # the ledger outlives the block
-                        told = outcome._replace(value=Parcel(data))
-                    output = output_in(data, len(self._plan.results))
-                    if output is None:
-                        what = {"message": "it has returned something that is no map's output"}
-                        outcome = told = outcome._replace(status=ERROR, details=what)
-                except BlockLostError as error:
-                    what = {"message": str(error)}
-                    outcome = told = outcome._replace(status=LOST, details=what)
-        else:
+        if outcome.status != OK:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
+        outcome, told, output = received(outcome, engine, len(self._plan.results))
         orders = self._decide(outcome, told, output, engine)
         if type(outcome.details.get("silent")) is str:  # who served the lost blocks is gone
             for order in orders:
@@ -367,12 +354,13 @@ class Driver:
     def _check_failure(self, engine: Engine) -> None:
         """Tell of bad records and buried tasks, and raise what has ended the job."""
         if (failure := self._undertaker.look(self._plan, engine, self._splits)) is not None:
-            raise _job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
+            raise job_failed(failure, worked_on(self._splits, failure.phase, failure.number))
 
     def _keep(self, outcome: Outcome, engine: Engine) -> list[Order]:
         """Secure the result of a reduce; if it is gone, order the reduce again."""
         try:
-            self._results.keep(outcome.number, _parcel(outcome), engine)
+            assert outcome.value is not None
+            self._results.keep(outcome.number, outcome.value, engine)
         except BlockLostError as error:
             return self._revoke(outcome, error, engine)
         return []
@@ -382,23 +370,7 @@ class Driver:
         logger.info("the result of reduce %s is gone: %s", outcome.number, error)
         self._revoked[outcome.number] += 1
         if self._revoked[outcome.number] > LOSSES:
-            raise _job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
+            raise job_failed(outcome._replace(status=LOST, details={"message": str(error)}))
         with self._lock:
             engine.record(("revoked", outcome.number, str(error)))
             return self._plan.revoke(outcome)
-
-
-def _parcel(outcome: Outcome) -> Parcel:
-    assert outcome.value is not None
-    return outcome.value
-
-
-def _job_failed(outcome: Outcome, what: str = "") -> JobFailedError:
-    """Return the error of a job that an outcome has ended; `what` its task worked on."""
-    details = outcome.details
-    return JobFailedError(
-        f"{outcome.phase} {outcome.number} failed on {outcome.worker}: "
-        f"{details.get('message', outcome.status)}",
-        details.get("traceback", ""), details.get("record"), details.get("where") or what,
-        outcome.phase, outcome.number,
-    )  # fmt: skip

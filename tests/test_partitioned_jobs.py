@@ -42,14 +42,9 @@ def machines(network, cluster):
         for host in ("near", "far"):
             (cluster.folder / host).mkdir()
             with network.inside(host):
-                cluster.start_agent(
-                    "--host",
-                    host,
-                    "--work-dir",
-                    str(cluster.folder / host),
-                    processes=1,
-                    *(() if lease is None else ("--claim-lease", str(lease))),
-                )
+                more = () if lease is None else ("--claim-lease", str(lease))
+                folder = str(cluster.folder / host)
+                cluster.start_agent("--host", host, "--work-dir", folder, *more, processes=1)
         return cluster
 
     return start
