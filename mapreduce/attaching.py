@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mapreduce.driver import Inheritance
 from mapreduce.engine.space import SpaceEngine
-from mapreduce.engine.tenure import driver_of, no_such_job
+from mapreduce.engine.tenure import driver_of, ledger_in, no_such_job
 from mapreduce.errors import InvalidJobError, JobNotFoundError
 from mapreduce.ledger import History
 from mapreduce.outputs.results import Results, results_of
@@ -72,7 +72,7 @@ def cancel(space: Space, job: str) -> str:
 
 def _read_ledger(engine: SpaceEngine, job: str) -> History:
     history, decoder = History(job), Decoder(job, engine.key)
-    for tuples in engine.ledger():
+    for tuples in ledger_in(engine.space, job):
         for event in decoder.feed(tuples):
             history.take(event)
     if not history.facts:

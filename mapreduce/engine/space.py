@@ -34,7 +34,6 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
 from tuplespace.security import Key
-from tuplespace.template import Between
 from workers.blocks import BlockServer, Location, keep_for, occupy, work_folder
 from workers.claims import clear_job
 from workers.errors import BlockLostError
@@ -58,7 +57,6 @@ _RENEW_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
 _OUTCOMES: Final = 1000
-_LEDGER_TUPLES: Final = 16
 
 
 class SpaceEngine:
@@ -172,15 +170,6 @@ class SpaceEngine:
             else:
                 self._hold(tenure)
                 return dict(found[0][2])
-
-    def ledger(self) -> Iterator[list[Any]]:
-        """Yield the tuples of the job's ledger, some at a time."""
-        start = 0
-        while found := self.space.read_all(
-            ("ledger", self._job, Between(start, start + _LEDGER_TUPLES - 1), bytes)
-        ):
-            yield found
-            start += _LEDGER_TUPLES
 
     def continue_from(self, serial: int) -> None:
         """Go on with the ledger from this serial on."""

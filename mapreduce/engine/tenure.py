@@ -24,7 +24,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ _FULL_SECONDS: Final = 2.0
 _WRITE_BYTES: Final = 4 << 20
 _CLAIM_SECONDS: Final = 1.0
 _CLEARED_AT_ONCE: Final = 100
+_READ_TUPLES: Final = 16
 
 
 class Tenure:
@@ -344,6 +345,14 @@ class Tenure:
             "job %s goes on without a ledger, because the space is full: if its driver dies, it "
             "cannot be resumed", self._job,
         )  # fmt: skip
+
+
+def ledger_in(space: Space, job: str) -> Iterator[list[Any]]:
+    """Yield the tuples of a job's ledger, some at a time."""
+    start = 0
+    while found := space.read_all(("ledger", job, Between(start, start + _READ_TUPLES - 1), bytes)):
+        yield found
+        start += _READ_TUPLES
 
 
 def driver_of(space: Space, job: str) -> str:
