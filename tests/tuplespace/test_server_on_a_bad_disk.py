@@ -137,7 +137,7 @@ def test_a_server_on_a_full_disk_refuses_writes_serves_takes_and_recovers(
             space.take_many(("value", None, None), 500)
         foreign.unlink()
         while space.count(("value", None, None)):
-            space.take_many(("value", None, None), 500)
+            space.take_many(("value", None, None), 5)
         eventually(lambda: writes(space))
         assert len(write_until_it_is_full(space)) > 100
     assert server.process.returncode == 0
