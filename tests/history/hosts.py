@@ -128,5 +128,3 @@ def slowest(history, client, began, until):
         for op in history.ops
         if op.client == client and op.began < until and (op.ended or until) > began
     )
-
-
