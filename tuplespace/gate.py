@@ -7,6 +7,7 @@ durable, answered from the store.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from tuplespace.connection import Connection
 from tuplespace.core import SpaceCore
 from tuplespace.limits import Limits
 from tuplespace.store.interface import Store
+
+logger = logging.getLogger(__name__)
 
 #: Ids and tokens of each run of a stored space are in a range of their own.
 _RUN_BITS: Final = 40
@@ -67,6 +70,7 @@ class Gate:
             "appends": self.store.position,
             "appends_waiting": self.store.position - self.store.durable,
             "answers_waiting": len(self),
+            "shortage": self.core.shortage,
         }
 
     def __len__(self) -> int:
@@ -90,11 +94,18 @@ class Gate:
             self._told = self.core.now
             self.store.append(changes, self._told)
             self.core.journal = []
-            self.core.shortage = self.store.shortage()
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        before, self.core.shortage = self.core.shortage, self.store.shortage()
+        if self.core.shortage and not before:
+            logger.warning("writes are refused for now: %s", self.core.shortage)
+        elif before and not self.core.shortage:
+            logger.warning("there is room again: writes go on")
 
     def look(self) -> None:
         """Look whether there is room, and tell the store the time; now and then."""
-        self.core.shortage = self.store.shortage()
+        self._look_for_room()
         now = time.monotonic() + self.ahead
         if self.core.next_deadline() < math.inf and now >= self._told + _CLOCK_SECONDS:
             self.store.append([], now)

@@ -115,8 +115,10 @@ def test_a_server_on_a_full_disk_refuses_writes_serves_takes_and_recovers(
         small_server.__file__, str(key_file), str(disk / "space.db"), before=on_small_disk(disk)
     )
     with closing(server), connect(server.uri) as space:
+        assert space.status()["shortage"] == ""
         written = write_until_it_is_full(space)
         assert len(written) > 100
+        assert str(disk) in space.status()["shortage"]
         # Now something else takes the rest of the disk, to the last byte.
         seen = Path(f"/proc/{server.process.pid}/root") / str(disk).lstrip("/")
         foreign = fill(seen)
@@ -140,7 +142,11 @@ def test_a_server_on_a_full_disk_refuses_writes_serves_takes_and_recovers(
             space.take_many(("value", None, None), 5)
         eventually(lambda: writes(space))
         assert len(write_until_it_is_full(space)) > 100
-    assert server.process.returncode == 0
+        space.close()
+        status, said = server.end()  # its standard input does, too
+        assert status == 0
+        assert said.count("writes are refused for now") >= 2
+        assert "writes go on" in said
 
 
 def writes(space):
