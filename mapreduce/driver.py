@@ -346,6 +346,8 @@ class Driver:
                 self._lock.notify_all()
         if outcome.status == OK:
             self._stragglers.finished(outcome.phase, outcome.seconds)
+            if self.report.slow_tasks:
+                self.report.took(*task, outcome.seconds)
             for attempt in attempts:
                 if attempt != outcome.attempt:
                     engine.withdraw(*task, attempt)

@@ -44,7 +44,7 @@ class SlowTask(NamedTuple):
     """A task that takes, or took, more than ten times as long as others.
 
     Attributes:
-        phase, number: Which. seconds: How long it had run when that was noticed.
+        phase, number: Which. seconds: How long it took, or had run when that was noticed.
         median: Of its phase then. worker: Who runs it, as "host/pid"; "": nobody says.
         what: What it works on.
     """
@@ -89,3 +89,11 @@ class Report:
     skipped: list[SkippedRecord] = field(default_factory=list)
     skipped_tasks: list[SkippedTask] = field(default_factory=list)
     moved_blocks: int = 0
+
+    def took(self, phase: str, number: int, seconds: float) -> None:
+        """Note how long a task took that may have been noticed as slow."""
+        self.slow_tasks = [
+            each._replace(seconds=max(seconds, each.seconds))
+            if (each.phase, each.number) == (phase, number) else each
+            for each in self.slow_tasks
+        ]  # fmt: skip

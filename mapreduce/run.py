@@ -18,6 +18,7 @@ from mapreduce.errors import JobCancelledError
 from mapreduce.feeder import Planned
 from mapreduce.outputs.results import Results
 from mapreduce.report import Progress, Report
+from tuplespace.errors import SpaceUnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,14 @@ class JobRun:
             engine = self._engine = make_engine()
             try:
                 self._driver.drive(engine)
+            except SpaceUnreachableError as error:
+                if not engine.desert():
+                    raise
+                self._results.leave()
+                raise SpaceUnreachableError(
+                    f"{error}; job {self.id} is as it was: when the space is back, "
+                    f"`invoke resume {self.id}` goes on with it", error.outcome_unknown,
+                ) from error  # fmt: skip
             finally:
                 self._driver.stop()
                 engine.close()

@@ -171,5 +171,12 @@ class Engine(Protocol):
     def slots(self) -> int:
         """Return how many tasks the workers there are can run at once."""
 
+    def desert(self) -> bool:
+        """Leave the job, whose space is away, as it is, so that it can be resumed; before `close`.
+
+        Returns:
+            Whether it can be: else it ends.
+        """
+
     def close(self) -> None:
         """End the job: whatever is left of its tasks and blocks goes."""

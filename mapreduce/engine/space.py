@@ -21,7 +21,7 @@ from mapreduce.engine.holding import hold
 from mapreduce.engine.interface import Load
 from mapreduce.engine.outbox import Outbox
 from mapreduce.engine.private import Private
-from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, driver_of, no_such_job
+from mapreduce.engine.tenure import TOKEN_LEASE, Tenure, no_such_job, why_not_free
 from mapreduce.engine.workforce import Workforce
 from mapreduce.errors import (
     JobCancelledError,
@@ -161,12 +161,7 @@ class SpaceEngine:
                 raise JobHasDriverError(str(error)) from None
             except errors.MatchTimeoutError:
                 if left <= 0:
-                    who = driver_of(self.space, job)
-                    raise JobHasDriverError(
-                        f"job {job} is driven by {who}, which is alive"
-                        if who
-                        else f"job {job} has not begun, or is no job of a driver that can be followed"
-                    ) from None
+                    raise JobHasDriverError(why_not_free(self.space, job)) from None
             else:
                 self._hold(tenure)
                 return dict(found[0][2])
@@ -211,6 +206,14 @@ class SpaceEngine:
             raise JobNotFoundError(no_such_job(self.space, self._job)) from None
         self._handle = handle
         self._start()
+
+    def desert(self) -> bool:
+        """See `Engine.desert`."""
+        if not self._job or not isinstance(self._tenure, Tenure):
+            return False
+        self._tenure.stop()
+        self._job = ""
+        return True
 
     def leave(self) -> None:
         """Let go of a job that cannot be gone on with: it is as it was."""

@@ -113,9 +113,15 @@ class Tenure:
         self._serial = serial
         self._start()
 
+    def stop(self) -> None:
+        """Write nothing any more; the token goes with its lease, or this client."""
+        self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
+
     def give_up(self) -> None:
         """Let the token go, to whoever comes next."""
-        self._stopped.set()
+        self.stop()
         if self._claim is not None:
             with suppress(errors.TupleSpaceError):
                 self._claim.release()
@@ -239,9 +245,7 @@ class Tenure:
         Raises:
             JobSupersededError: The job is another's, who goes on with it.
         """
-        self._stopped.set()
-        with self._changed:
-            self._changed.notify_all()
+        self.stop()
         with self._writing:  # the bookkeeper may be at it
             self._is_recorded = False
             self._encoded.clear()
@@ -358,6 +362,14 @@ def ledger_in(space: Space, job: str) -> Iterator[list[Any]]:
 def driver_of(space: Space, job: str) -> str:
     """Return the name of a job's driver, "host/pid"; empty: it has none."""
     return next((value[3] for value in space.claimed((TOKEN, job, int, str))), "")
+
+
+def why_not_free(space: Space, job: str) -> str:
+    """Say why nobody can take over the job."""
+    driver = driver_of(space, job)
+    if driver:
+        return f"job {job} is driven by {driver}, which is alive"
+    return f"job {job} has not begun, or is no job of a driver that can be followed"
 
 
 def no_such_job(space: Space, job: str) -> str:

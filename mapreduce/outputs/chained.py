@@ -264,6 +264,9 @@ class BlockResults:
         kept = [self._kept[number] for number in sorted(self._kept)]
         self._blocks = Blocks(self._job, kept, self._hosts, self._release)
 
+    def leave(self) -> None:
+        """See `Results.leave`."""
+
     def abandon(self) -> None:
         """See `Results.abandon`."""
         self._release()

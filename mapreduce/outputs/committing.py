@@ -320,6 +320,12 @@ class FileResults:
         self._folder.let_go()
         self._abandon.detach()
 
+    def leave(self) -> None:
+        """Leave what has been written where it is."""
+        if self._abandon is not None:
+            self._abandon.detach()
+            self._folder.let_go()
+
     def abandon(self) -> None:
         """Leave the directory as it was."""
         if self._abandon is not None:

@@ -84,6 +84,9 @@ class Results(Protocol):
     def abandon(self) -> None:
         """End as if it had never begun."""
 
+    def leave(self) -> None:
+        """Let go of what a driver that takes over needs; before `abandon`."""
+
     def all(self) -> list[Any]:
         """Return what the job's result is."""
 
@@ -167,6 +170,9 @@ class Values:
 
     def finish(self) -> None:
         """See `Results.finish`."""
+
+    def leave(self) -> None:
+        """See `Results.leave`."""
 
     def abandon(self) -> None:
         """See `Results.abandon`."""

@@ -303,6 +303,33 @@ job.map = lambda split: inner([record for record, _ in split][: len(padding)])
         assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
 
+def test_a_job_whose_space_was_away_for_too_long_is_left_as_it_was_and_resumed(
+    drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
+) -> None:
+    out = drivers.folder / "out"
+    engine = "SpaceEngine(connect(sys.argv[1], retry_for=1), owned=True, token_lease=1.0)"
+    imports = (
+        "from mapreduce.engine.space import SpaceEngine\nfrom tuplespace import connect\n"
+        f"job.output = {str(out)!r}\n"
+    )
+    process, job = drivers.start(imports, DRIVE.replace("sys.argv[1])", f"{engine})"))
+    drivers.let(*JOB_FIRSTS[:4])
+    eventually(lambda: len(drivers.done()) == 4)
+    standing_cluster.server.send_signal(signal.SIGSTOP)
+    try:
+        _, said = process.communicate(timeout=20)
+    finally:
+        standing_cluster.server.send_signal(signal.SIGCONT)
+    assert f"`invoke resume {job}` goes on with it" in said
+
+    with connect(standing_cluster.uri) as space:
+        run = MapReduceJob.attach(space, job)
+        drivers.let(*JOB_FIRSTS, "reduce")
+        assert len(run.result(30)) == 3
+    assert sorted(os.listdir(out)) == ["_SUCCESS", *(f"part-0000{n}.txt" for n in range(3))]
+    assert sorted(Counter(drivers.done()).values()) == [1] * 11
+
+
 def test_output_files_are_finished_once_by_the_driver_that_has_the_job(
     drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
 ) -> None:
