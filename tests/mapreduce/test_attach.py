@@ -42,6 +42,7 @@ JOB = """
 import os, sys, time
 from pathlib import Path
 from mapreduce import MapReduceJob, KeepBlocks, TextFiles
+from workers import counter
 
 folder = Path(sys.argv[2])
 maps, reduces, records = 8, 3, 2000
@@ -61,6 +62,7 @@ def map_function(split, folder=str(folder)):
     first = min(split)
     wait_for(Path(folder, f"map-{first}"))
     out = [(record % 17, record) for record in split]
+    counter("records").add(len(split))
     say(f"map {first}")
     return out
 
@@ -166,6 +168,7 @@ def test_another_driver_goes_on_and_repeats_nothing(
 
         assert sorted(Counter(drivers.done()).values()) == [1] * 11
         assert sum(run.report.tasks_by_worker.values()) == 11
+        assert run.counters == {"records": 2000}
         eventually(lambda: nothing_is_left(space, job))
 
 

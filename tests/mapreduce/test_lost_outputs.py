@@ -21,6 +21,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from ledgers import Ledgers
 from mapreduce import MapReduceJob, Split, collect
 from tuplespace.pickles import dump, load
 
@@ -276,7 +277,7 @@ def test_another_agent_of_the_host_hands_out_the_blocks_of_one_that_is_gone(
     other: str, hosts: Hosts, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
     space = hosts.cluster.connect()
-    notes = Notes(tmp_path)
+    notes, ledgers = Notes(tmp_path), Ledgers(space)
     run = lossy_job(tmp_path).submit(space)
     eventually(lambda: notes.count("reduce begins") == 2)
     listed = ("blocks", "east", str)
@@ -295,6 +296,8 @@ def test_another_agent_of_the_host_hands_out_the_blocks_of_one_that_is_gone(
     assert dump(result) == dump(expected(tmp_path))
     assert notes.maps_ended() == Counter(range(MAPS))
     assert run.report.moved_blocks >= len(lost)
+    moved = [event[2] for event in ledgers.events(run.id) if event[:2] == ("call", "relocate")]
+    assert len(moved) == run.report.moved_blocks
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from ledgers import Ledgers
 from mapreduce import MapReduceJob, sum_values
 from mapreduce.engine.interface import Load, Running
 from mapreduce.engine.space import SpaceEngine
@@ -319,10 +320,13 @@ def test_a_task_whose_worker_is_stopped_is_run_by_another_and_its_slot_is_free_a
         return len(list(pairs))
 
     job = MapReduceJob(range(12), stop_once, meet, map_tasks=12, reduce_tasks=2)
-    run = job.submit(cluster.connect())
+    space = cluster.connect()
+    ledgers = Ledgers(space)
+    run = job.submit(space)
 
     assert sum(run.result(30)) == 12
     assert run.report.backup_tasks == 1
+    assert ("call", "back_up", "map", 5) in ledgers.events(run.id)
     assert run.progress().attempts_failed == 0
     assert sum(run.report.tasks_by_worker.values()) == 14
 
