@@ -17,6 +17,9 @@ What if a host dies after its maps are done? The first reduce to miss their bloc
 just those maps run again, and the reduces that need them wait. A map that then gives other
 blocks than before was not deterministic: every reduce that read the old ones runs again.
 
+What if a driver dies? What it has sent of a task, its function, say, may be gone with it. An attempt
+from its time that misses it costs the task nothing (`succeed`), for drivers may die as often as they like.
+
 Two attempts of a task may be under way: the second is its backup (`back_up`). Whichever is OK
 first wins. If one fails it is counted as ever, but nothing is issued and the job does not fail
 while the other goes on; if that one fails too, what the first has cost is taken into account.
@@ -106,6 +109,8 @@ class Plan:
         self._deaths: Counter[tuple[str, int]] = Counter()
         self._memory_deaths: Counter[tuple[str, int]] = Counter()
         self._losses: Counter[int] = Counter()
+        #: What may miss what a driver had sent that is dead by now.
+        self._bereft: set[tuple[tuple[str, int], int]] = set()
         #: Outcomes that end the job unless another attempt, which is under way, ends OK.
         self._last_words: dict[tuple[str, int], Outcome] = {}
         self._orders = 0
@@ -223,6 +228,15 @@ class Plan:
             return None
         return self._order(phase, number, sources_of(number, self._outputs()))
 
+    def succeed(self) -> None:
+        """Take in that the driver is another now: who misses what the dead one has sent is not to blame.
+
+        Each attempt under way may: it is tried again, with what this driver sends.
+        """
+        self._bereft = {
+            (task, each) for task, attempts in self.under_way.items() for each in attempts
+        }
+
     def relocate(self, number: int, location: Iterable[str]) -> None:
         """Take in where a map's block file is to be had now: who has missed it runs again, no map."""
         output = self.outputs[number]
@@ -279,7 +293,8 @@ class Plan:
             count, _ = self._limit(outcome)
             count[task] -= count[task] > 0
             self._last_words.pop(task, None)
-        if verdict.counts is not None:
+        bereft = outcome.status == LOST and (task, outcome.attempt) in self._bereft
+        if verdict.counts is not None and not bereft:
             count, limit = self._limit(verdict.counts)
             count[task] += 1
             if count[task] > limit or verdict.counts.status == REFUSED:

@@ -184,6 +184,18 @@ def test_a_loss_of_the_tasks_own_parts_costs_an_attempt() -> None:
     assert plan.failure is not None
 
 
+def test_what_a_dead_driver_had_sent_costs_no_attempt_however_many_die() -> None:
+    plan = Plan(1, 1, Options(retries=1))
+    [order] = plan.start()
+    for _ in range(5):
+        plan.succeed()
+        [order] = plan.decide(outcome(order, LOST))
+    [order] = plan.decide(outcome(order, LOST))  # the last one's own
+
+    assert plan.decide(outcome(order, LOST)) == []
+    assert plan.failure is not None
+
+
 # --- blocks that are gone -------------------------------------------------------------------------
 
 
