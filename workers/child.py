@@ -102,7 +102,7 @@ class Child:
         self._pipe = Connection(ours.detach())
         self._heard = 0.0  # from it, or from us
         self.in_hand = InHand((), 0.0)
-        self._overran: InHand | None = None
+        self._ended_for: InHand | None = None
         self._can_recall = False
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
@@ -203,9 +203,9 @@ class Child:
         Another attempt has won, or another agent has the task: what it gives would be refused, and
         it may never end by itself.
         """
-        current = self.current
-        if current and current[:3] == value[1:4]:
-            self.kill("was ended: its task is done, or runs, elsewhere")
+        hand = self.in_hand
+        if hand.tasks == (value[1:4],):
+            self._end_for(hand, "was ended: its task is done, or runs, elsewhere")
 
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""
@@ -223,7 +223,7 @@ class Child:
     def _death(self) -> WorkerDiedError:
         message, cause = self._epitaph(), self._cause
         # It may have gone on to its next tasks just before it was ended.
-        late = cause == TIMEOUT and self._overran is not self.in_hand
+        late = self._ended_for is not None and self._ended_for is not self.in_hand
         blameless = late or (cause == MEMORY and self.has_answered)
         return WorkerDiedError(message, cause, blameless=blameless)
 
@@ -261,8 +261,13 @@ class Child:
             hand: What it had in hand then. timeout: Seconds that it was allowed.
         """
         if self.in_hand is hand:
-            self._overran = hand
-            self.kill(f"was ended: it ran longer than task_timeout={timeout:g} s", TIMEOUT)
+            self._end_for(
+                hand, f"was ended: it ran longer than task_timeout={timeout:g} s", TIMEOUT
+            )
+
+    def _end_for(self, hand: InHand, reason: str, cause: str = "") -> None:
+        self._ended_for = hand
+        self.kill(reason, cause)
 
     def bury(self) -> None:
         """Kill it and free what it held."""
