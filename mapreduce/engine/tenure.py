@@ -96,12 +96,15 @@ class Tenure:
             MatchTimeoutError: It is not, within `timeout` seconds.
         """
         old = self._space.claim((TOKEN, self._job, int, str), self._lease, timeout)
-        # Another is alive, or attaches too: what we have was written by somebody.
-        if len(self._space.claimed((TOKEN, self._job, int, str))) > 1:
-            old.confirm()
-            raise errors.MatchTimeoutError(f"job {self._job} has a driver")
-        self._epoch = old.tuple[2] + 1
-        old.confirm([(TOKEN, self._job, self._epoch, self._name)])
+        try:
+            # Another is alive, or attaches too: what we have was written by somebody.
+            if len(self._space.claimed((TOKEN, self._job, int, str))) > 1:
+                old.confirm()
+                raise errors.MatchTimeoutError(f"job {self._job} has a driver")
+            self._epoch = old.tuple[2] + 1
+            old.confirm([(TOKEN, self._job, self._epoch, self._name)])
+        except errors.ClaimLostError:  # we were asleep, and another may have it
+            raise errors.MatchTimeoutError(f"the token of job {self._job} was lost again") from None
         self._claim = self._claim_token(_CLAIM_SECONDS)
 
     def continue_from(self, serial: int) -> None:
