@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from tuplespace.interface import Space
 from workers.blocks import remove_deserted
 from workers.child import Child
 from workers.claims import Claims, clear_job, deserted_jobs
 from workers.shelf import Errand, Shelf
+
+#: After so many seconds a job that has ended is cleared away once more: by then a result that a dead
+#: driver had claimed is back, and one of an agent that was frozen has come.
+_ONCE_MORE: Final = 40.0
 
 
 class Sweep:
@@ -27,6 +33,7 @@ class Sweep:
     def __init__(self, space: Space, claims: Claims, shelf: Shelf, root: Path) -> None:
         self.over: set[str] = set()
         self._space, self._claims, self._shelf, self._root = space, claims, shelf, root
+        self._once_more: dict[str, float] = {}
 
     def folders(self) -> dict[str, Path]:
         """Return the folders of blocks there are, by job."""
@@ -53,9 +60,18 @@ class Sweep:
                 if self.over.issuperset(errand.value[1] for errand in group):
                     # Nobody waits for it, and it may never end by itself.
                     child.kill("was ended: its job has ended")
+            now = time.monotonic()
             for job in self.over | (deserted - live):
+                self._once_more[job] = now + _ONCE_MORE
                 clear_job(self._space, job)
             claims.served_jobs -= self.over - held
             for job in folders.keys() - live:
                 shutil.rmtree(folders[job], ignore_errors=True)
+        self._sweep_once_more()
         remove_deserted(self._root.parent)
+
+    def _sweep_once_more(self) -> None:
+        now = time.monotonic()
+        for job in [job for job, due in self._once_more.items() if due <= now]:
+            clear_job(self._space, job)
+            del self._once_more[job]
