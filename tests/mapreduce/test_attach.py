@@ -27,9 +27,9 @@ from mapreduce import (
     sum_values,
 )
 from mapreduce.engine.space import SpaceEngine
-from mapreduce.engine.tenure import driver_of
+from mapreduce.engine.tenure import Tenure, driver_of
 from mapreduce.records import Decoder
-from tuplespace import connect
+from tuplespace import MatchTimeoutError, TupleSpace, connect
 from workers import blocks
 
 # Functions of this module travel by value, as those of a script do.
@@ -420,7 +420,7 @@ def test_a_job_without_a_driver_is_cleared_up_when_its_lease_ends_blocks_include
 ) -> None:
     more = """
 from mapreduce.engine.space import SpaceEngine
-from tuplespace import connect
+from tuplespace import MatchTimeoutError, TupleSpace, connect
 job.data = [(record, bytes([record % 256]) * 2000) for record in range(records)]
 job.map = lambda split: map_function([record for record, _ in split])
 """
@@ -542,3 +542,24 @@ run.result()
         run = MapReduceJob.attach(space, job)
         assert flat(run.result(30)) == expected()
         assert sorted(Counter(drivers.done()).values()) == [1] * 11
+
+
+class Drowsy(TupleSpace):
+    """A space whose client falls asleep when it has claimed a token, for longer than its lease."""
+
+    def claimed(self, template: Any) -> Any:
+        time.sleep(0.4)
+        return super().claimed(template)
+
+
+def test_who_falls_asleep_while_it_takes_a_job_over_has_not_got_it() -> None:
+    with Drowsy() as space:
+        space.write(("driver", "a-job", 0, "host/1"))
+        with pytest.raises(MatchTimeoutError, match="lost again"):
+            Tenure(space, b"key", "a-job", "host/2", lease=0.1).succeed(timeout=0.0)
+        assert space.take(("driver", "a-job", None, None), timeout=1) == (
+            "driver",
+            "a-job",
+            0,
+            "host/1",
+        )

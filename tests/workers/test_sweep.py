@@ -1,0 +1,32 @@
+"""The sweep: nothing stays of a job that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuplespace import TupleSpace
+from workers import sweep
+from workers.claims import Claims
+from workers.shelf import Shelf
+
+
+def test_an_ended_job_is_cleared_away_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(sweep, "_ONCE_MORE", 0.2)
+    with TupleSpace() as space:
+        shelf = Shelf(1)
+        claims = Claims(space, "host/1", "host", shelf)
+        claims.served_jobs.add("a-job")
+        sweeper = sweep.Sweep(space, claims, shelf, tmp_path / "root" / "space")
+        sweeper.sweep({})
+        # A dead driver had claimed it: it is back.
+        space.write(("result", "a-job", "map", 0, b""))
+        sweeper.sweep({})
+        assert space.count(("result", "a-job", *[None] * 3)) == 1
+
+        eventually(lambda: sweeper.sweep({}) or not space.count(("result", *[None] * 4)))
