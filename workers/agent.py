@@ -342,7 +342,7 @@ class Agent:
                     self._renew()
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
-                    self._sweep.sweep(self._running)
+                    self._sweep.sweep(list(self._running))
                 self._presence.tell(0 if draining else self._shelf.idle, self._tasks_running())
                 away_since = math.inf
             except errors.ClosedError:

@@ -207,6 +207,15 @@ class Child:
         if hand.tasks == (value[1:4],):
             self._end_for(hand, "was ended: its task is done, or runs, elsewhere")
 
+    def end_jobs(self, over: set[str]) -> None:
+        """End it if all that it has in hand is of jobs that have ended; for any thread.
+
+        Nobody waits for it, and it may never end by itself.
+        """
+        hand = self.in_hand
+        if hand.tasks and over.issuperset(task[0] for task in hand.tasks):
+            self._end_for(hand, "was ended: its job has ended")
+
     def recall(self, seconds: float) -> None:
         """Have it give back what it has not begun, if it has been silent so long; for any thread."""
         if self._can_recall and time.monotonic() - self._heard >= seconds:

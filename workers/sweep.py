@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from tuplespace.interface import Space
 from workers.blocks import remove_deserted
 from workers.child import Child
 from workers.claims import Claims, clear_job, deserted_jobs
-from workers.shelf import Errand, Shelf
+from workers.shelf import Shelf
 
 #: After so many seconds a job that has ended is cleared away once more: by then a result that a dead
 #: driver had claimed is back, and one of an agent that was frozen has come.
@@ -42,7 +42,7 @@ class Sweep:
         except FileNotFoundError:  # somebody has cleared the temporary folder
             return {}
 
-    def sweep(self, running: Mapping[Child, list[Errand]]) -> None:
+    def sweep(self, running: Iterable[Child]) -> None:
         """Clear ended jobs away, with the workers that run them, and folders nobody works for.
 
         Raises:
@@ -56,10 +56,8 @@ class Sweep:
         if folders or served or deserted:
             live = claims.live_jobs()
             self.over = served - live
-            for child, group in list(running.items()):
-                if self.over.issuperset(errand.value[1] for errand in group):
-                    # Nobody waits for it, and it may never end by itself.
-                    child.kill("was ended: its job has ended")
+            for child in running:
+                child.end_jobs(self.over)
             now = time.monotonic()
             for job in self.over | (deserted - live):
                 self._once_more[job] = now + _ONCE_MORE

@@ -23,10 +23,10 @@ def test_an_ended_job_is_cleared_away_once_more(
         claims = Claims(space, "host/1", "host", shelf)
         claims.served_jobs.add("a-job")
         sweeper = sweep.Sweep(space, claims, shelf, tmp_path / "root" / "space")
-        sweeper.sweep({})
+        sweeper.sweep(())
         # A dead driver had claimed it: it is back.
         space.write(("result", "a-job", "map", 0, b""))
-        sweeper.sweep({})
+        sweeper.sweep(())
         assert space.count(("result", "a-job", *[None] * 3)) == 1
 
-        eventually(lambda: sweeper.sweep({}) or not space.count(("result", *[None] * 4)))
+        eventually(lambda: sweeper.sweep(()) or not space.count(("result", *[None] * 4)))
