@@ -5,10 +5,12 @@ A new job is a module beside the others and a line in ``CATALOGUE``.
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from jobs import grep, inverted_index, url_count, word_count
 from jobs.errors import JobOptionsError, UnknownJobError
+from jobs.steps import Steps
 from mapreduce import MapReduceJob
 
 
@@ -24,12 +26,16 @@ class ReadyMadeJob(Protocol):
         """What its rows hold."""
 
     @property
-    def job(self) -> Callable[..., MapReduceJob]:
-        """Build the job from paths or globs and the job's own options."""
+    def job(self) -> Callable[..., MapReduceJob | Steps]:
+        """Build the job, or its steps, from paths or globs and the job's own options."""
 
     @property
     def table(self) -> Callable[[Any], list[tuple[Any, ...]]]:
-        """Turn the results of the job into rows for a person."""
+        """Turn the results of the job, or what its steps return, into rows for a person."""
+
+    @property
+    def sample(self) -> Callable[[Path, int], None]:
+        """Write sample input, of a size from 1, into a folder: the same each time."""
 
 
 CATALOGUE: dict[str, ReadyMadeJob] = {
@@ -54,8 +60,8 @@ def find(name: str) -> ReadyMadeJob:
         ) from None
 
 
-def build(name: str, paths: str | Sequence[str], **options: object) -> MapReduceJob:
-    """Build the job of this name, ready to run.
+def build(name: str, paths: str | Sequence[str], **options: object) -> MapReduceJob | Steps:
+    """Build the job of this name, or its steps, ready to run.
 
     Raises:
         UnknownJobError: No job has this name.
@@ -67,3 +73,44 @@ def build(name: str, paths: str | Sequence[str], **options: object) -> MapReduce
     except TypeError as error:
         raise JobOptionsError(f"{name}: {error}") from None
     return build_job(paths, **options)
+
+
+def title_of(name: str) -> str:
+    """Return what the job of this name does, in a line."""
+    return (find(name).__doc__ or "").partition("\n")[0]
+
+
+def options_of(name: str) -> str:
+    """Return the options of the job's own, as in "pattern, rounds=10"."""
+    shown = []
+    for option in _options(name):
+        default = "" if option.default is option.empty else f"={option.default}"
+        shown.append(option.name + default)
+    return ", ".join(shown)
+
+
+def read_options(name: str, given: Sequence[str]) -> dict[str, object]:
+    """Return the options that texts such as "rounds=10" give, of the types that the job wants.
+
+    Raises:
+        JobOptionsError: One is no NAME=VALUE, or its value is not of its type; unknown names are left
+            to `build`.
+    """
+    kinds = {option.name: option.annotation for option in _options(name)}
+    read: dict[str, object] = {}
+    for text in given:
+        option, equals, value = text.partition("=")
+        if not equals:
+            raise JobOptionsError(f"{name}: an option is NAME=VALUE, as in rounds=10, not {text!r}")
+        kind = kinds.get(option, str)
+        try:
+            read[option] = kind(value) if kind in (int, float) else value
+        except ValueError:
+            number = "a whole number" if kind is int else "a number"
+            raise JobOptionsError(f"{name}: {option} is {number}, not {value!r}") from None
+    return read
+
+
+def _options(name: str) -> list[inspect.Parameter]:
+    parameters = inspect.signature(find(name).job, eval_str=True).parameters.values()
+    return [each for each in parameters if each.kind is each.KEYWORD_ONLY]

@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from jobs import word_count
-from jobs.display import ProgressDisplay, print_table
+from jobs.terminal.progress import ProgressDisplay
+from jobs.terminal.tables import print_table
 from mapreduce.engine.embedded import EmbeddedEngine
 from tuplespace.serve import say
 

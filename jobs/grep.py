@@ -16,7 +16,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from jobs.errors import JobOptionsError
+from jobs.samples.logs import write_logs as sample
 from mapreduce import MapReduceJob, TextFiles, sum_values
+
+__all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
 
 TITLE = "Matching lines, the most common first"
 COLUMNS = ("line", "count")

@@ -16,7 +16,10 @@ from itertools import chain
 from pathlib import Path
 
 from jobs.errors import JobOptionsError
+from jobs.samples.texts import write_texts as sample
 from mapreduce import MapReduceJob, by_key, each
+
+__all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
 
 TITLE = "Words and the files they occur in"
 COLUMNS = ("word", "files")

@@ -15,7 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from jobs.samples.logs import write_logs as sample
 from mapreduce import MapReduceJob, TextFiles, sum_values
+
+__all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
 
 TITLE = "Pages, the most wanted first"
 COLUMNS = ("url", "count")

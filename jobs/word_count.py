@@ -16,7 +16,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from jobs.samples.texts import write_texts as sample
 from mapreduce import MapReduceJob, TextFiles, sum_values
+
+__all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
 
 TITLE = "Words, the most common first"
 COLUMNS = ("word", "count")

@@ -17,6 +17,9 @@ class Progress:
         map_done, map_total, reduce_done, reduce_total: Tasks; of a stream that is still being read,
             the maps known so far. attempts_failed: Attempts that did not end well. notice: Why nothing may
             be happening; empty if all is well.
+        seconds: Since the job began. records: That the maps done have read. shuffle_bytes: That they have
+            written for reduce.
+        seconds_left: How long it may still take, at the pace so far; None: too early to say.
     """
 
     map_done: int = 0
@@ -25,6 +28,58 @@ class Progress:
     reduce_total: int = 0
     attempts_failed: int = 0
     notice: str = ""
+    seconds: float = 0.0
+    records: int = 0
+    shuffle_bytes: int = 0
+    seconds_left: float | None = None
+
+
+class TimedTask(NamedTuple):
+    """A task that is done.
+
+    Attributes:
+        phase, number: Which. seconds: How long the attempt took that counts. worker: Who ran it, as
+            "host/pid". what: What it worked on.
+    """
+
+    phase: str
+    number: int
+    seconds: float
+    worker: str
+    what: str = ""
+
+
+class Partition(NamedTuple):
+    """What one reduce task was given.
+
+    Attributes:
+        number: Which. pairs, bytes: From all maps.
+    """
+
+    number: int
+    pairs: int
+    bytes: int
+
+
+@dataclass
+class PhaseReport:
+    """What one phase of a job took.
+
+    Attributes:
+        tasks: Done. attempts: In all, those that failed and backup tasks included. failed: Attempts
+            that did not end well.
+        seconds: Of all tasks that are done, added up. median: Of them. slowest: Up to three of them.
+        records: That maps read; pairs, for reduce. bytes: That maps wrote for reduce, and reduce read.
+    """
+
+    tasks: int = 0
+    attempts: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    median: float = 0.0
+    slowest: list[TimedTask] = field(default_factory=list)
+    records: int = 0
+    bytes: int = 0
 
 
 class SkippedTask(NamedTuple):
@@ -77,6 +132,8 @@ class Report:
         skipped: The bad records left out, see `MapReduceJob.skip_bad_records`: maps' first, in order.
         skipped_tasks: Those that failed for good, see `MapReduceJob.on_bad_task`.
         moved_blocks: How often another agent of a host took over a block file of one that was gone.
+        map, reduce: What each phase took; whole once the job has ended.
+        partitions: What each reduce task was given, once the maps are done.
     """
 
     seconds: float = 0.0
@@ -89,6 +146,9 @@ class Report:
     skipped: list[SkippedRecord] = field(default_factory=list)
     skipped_tasks: list[SkippedTask] = field(default_factory=list)
     moved_blocks: int = 0
+    map: PhaseReport = field(default_factory=PhaseReport)
+    reduce: PhaseReport = field(default_factory=PhaseReport)
+    partitions: list[Partition] = field(default_factory=list)
 
     def took(self, phase: str, number: int, seconds: float) -> None:
         """Note how long a task took that may have been noticed as slow."""

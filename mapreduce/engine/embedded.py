@@ -34,7 +34,7 @@ _END_SECONDS: Final = 10.0
 
 
 class EmbeddedEngine(SpaceEngine):
-    """Runs one job on processes of its own.
+    """Runs one job on processes of its own; and others, see `another`, until it is closed.
 
     Args:
         processes: How many workers an agent feeds; None: one a core. agents: How many agents.
@@ -98,6 +98,10 @@ class EmbeddedEngine(SpaceEngine):
         )
         self._processes.append(process)
         return process
+
+    def another(self) -> SpaceEngine:
+        """Return an engine for one more job on the same processes, which end when this one is closed."""
+        return SpaceEngine(self.space, work_dir=str(self.work_dir), private=True)
 
     def share(self, paths: Collection[str]) -> str:
         """See `Engine.share`: its workers are on this host."""

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from jobs.cli import program
-from jobs.failures import SHOWN, print_buried, print_skipped
+from jobs.terminal.failures import SHOWN, print_buried, print_skipped
 from mapreduce.report import SkippedTask
 from mapreduce.skipping import SkippedRecord
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from jobs.display import ProgressDisplay, print_error, print_table
+from jobs.terminal.progress import ProgressDisplay
+from jobs.terminal.tables import print_error, print_table
 
 
 def a_console(*, terminal: bool) -> Console:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from jobs.display import print_table
+from jobs.terminal.tables import print_table
 from mapreduce.report import SkippedTask
 from mapreduce.skipping import SkippedRecord
 

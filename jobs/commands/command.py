@@ -1,0 +1,67 @@
+"""What every command has: its known errors are one line, and the options that say which space."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from invoke import Exit, task
+
+from jobs.commands.options import Command
+from jobs.errors import JobsError
+from jobs.terminal.tables import print_error
+from mapreduce import JobFailedError, MapReduceError
+from tuplespace import TupleSpaceError
+from tuplespace.serve import mute
+from workers import WorkerError
+
+KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
+SPACE = {
+    "space": "URI of the space (default: $TUPLESPACE_URI, else this machine's on the default port, "
+    "else the one on the local network)"
+}
+NAME = {"name": "the space's name on the local network, instead of its URI"}
+
+
+def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Make a function an invoke task whose known errors are one line, never a traceback."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except JobFailedError as error:
+                sys.stderr.write(f"error: {error}\n")
+                raise Exit(code=1) from None
+            except (TupleSpaceError, WorkerError, MapReduceError, JobsError) as error:
+                print_error(error)
+                raise Exit(code=1) from None
+            except BrokenPipeError:
+                mute()  # as in `... | head`: nobody wants the rest
+                raise Exit(code=1) from None
+            except KeyboardInterrupt:
+                print_error("interrupted")
+                raise Exit(code=130) from None
+
+        return task(klass=Command, **options)(guarded)
+
+    return decorate
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that a job cleans up behind itself."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

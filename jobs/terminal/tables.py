@@ -1,0 +1,83 @@
+"""What people see: tables and errors.
+
+On a terminal these are rich's tables. Anywhere else (a pipe, a file, CI) they are plain lines. Results
+go to stdout, errors to stderr.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str,
+    console: Console | None = None,
+) -> None:
+    """Print a table with numbers to the right and all else to the left.
+
+    Cells may hold anything: what a terminal could take for a command is shown, not obeyed.
+
+    Args:
+        columns: The head of each column.
+        rows: As many values as there are columns, in each row.
+        title: A line above the table.
+        console: Where to print, by default on stdout.
+    """
+    console = console or Console()
+    rows = list(rows)
+    numeric = [
+        bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+        for at in range(len(columns))
+    ]
+    lines = [[_legible(value, console.encoding) for value in row] for row in rows]
+    if console.is_interactive:
+        grid = Table(title=Text(title))
+        for head, is_number in zip(columns, numeric, strict=True):
+            grid.add_column(Text(head), justify="right" if is_number else "left", overflow="fold")
+        for line in lines:
+            grid.add_row(*map(Text, line))
+        console.print(grid)
+    else:
+        print_plain(console, title)
+        for text in _aligned([list(columns), *lines], numeric):
+            print_plain(console, text)
+
+
+def print_error(message: object, console: Console | None = None) -> None:
+    """Print an error as one line on stderr, however many lines the message has."""
+    console = console or Console(stderr=True)
+    line = " ".join(filter(None, map(str.strip, str(message).splitlines())))
+    style = "bold red" if console.is_interactive else None
+    print_plain(console, _legible(f"error: {line}", console.encoding), style)
+
+
+def _aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> Iterable[str]:
+    """Yield lines whose columns are as wide as their widest cell on a terminal."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = []
+        for cell, width, is_number in zip(line, widths, numeric, strict=True):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if is_number else cell + gap)
+        yield "  ".join(cells).rstrip()
+
+
+def _legible(value: object, encoding: str) -> str:
+    """Return a value as text that can be printed: no control characters, nothing unencodable."""
+    text = str(value).expandtabs()
+    if not text.isprintable():
+        text = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+            for each in text
+        )
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_plain(console: Console, text: str, style: str | None = None) -> None:
+    """Print text as it is: no markup, no colours of rich's own choosing, no line breaks."""
+    console.print(Text(text), style=style, soft_wrap=True)
