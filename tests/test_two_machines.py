@@ -164,6 +164,7 @@ def test_a_machine_with_two_networks_is_found_on_both_and_finds_on_both(
     assert "Space PYRO:tuplespace@10.78.0.3:9217" in named
 
 
+@pytest.mark.faults
 def test_what_is_found_nowhere_is_one_line_that_says_what_was_tried(
     on: Callable[..., subprocess.Popen[str]], cable: None, tmp_path: Path
 ) -> None:

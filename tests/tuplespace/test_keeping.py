@@ -62,7 +62,9 @@ def test_what_is_taken_is_not_kept_any_more_and_says_why(space, eventually):
 
 
 # A space in a file takes longer to renew thousands one by one, at first, than their leases last.
-@pytest.mark.parametrize("space", ["local", "remote"], indirect=True)
+@pytest.mark.parametrize(
+    "space", [pytest.param("local", marks=pytest.mark.faults), "remote"], indirect=True
+)
 def test_thousands_are_kept_at_once_in_few_calls(space):
     handles = space.write_many([("k", number) for number in range(5_000)])
     space.write_many([("c", number) for number in range(200)])

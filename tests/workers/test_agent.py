@@ -360,7 +360,9 @@ def test_the_last_agent_of_a_space_leaves_no_folder_behind(cluster: Any) -> None
     assert not list(root.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.faults)]
+)
 def test_an_agent_ends_in_time_when_its_space_is_away(
     number: int, cluster: Any, new_job: Callable[[], Job], tmp_path: Path,
     eventually: Callable[..., Any], below: Callable[[int], dict[int, str]],
