@@ -27,6 +27,7 @@ from jobs.errors import JobOptionsError
 from jobs.samples.points import write_points as sample
 from jobs.steps import Steps
 from mapreduce import (
+    InputError,
     KeepBlocks,
     MapReduceJob,
     TextFiles,
@@ -85,7 +86,10 @@ def _steps(paths: str | Sequence[str], clusters: int, rounds: int) -> Steps:
         reduce=by_key(lambda _, rows: nsmallest(size, rows)),
         reduce_tasks=1,
     )
-    centres = _apart([point for _, rows in samples[0] for _, point in rows], clusters)
+    chosen = [point for _, rows in chain.from_iterable(samples) for _, point in rows]
+    if len(dimensions := {len(point) for point in chosen}) > 1:
+        raise InputError(f"k_means: there are points of {min(dimensions)} and of {max(dimensions)} coordinates")
+    centres = _apart(chosen, clusters)
     counts: list[int] = []
     for _ in range(rounds):
         sums = yield MapReduceJob(data=points, map=partial(_sums, centres), reduce=by_key(_mean))

@@ -15,13 +15,14 @@ alone, all steps share one `EmbeddedEngine`, which costs a start only once::
         run_steps(job(paths), lambda step: step.run(cluster.another()))
 
 Steps that leave their results with the workers, by ``KeepBlocks()``, need a space, such a cluster, or
-``run_sequential``. What they have kept goes when the generator has ended, or is closed.
+``run_sequential``. What they have kept goes when nobody refers to it, at the latest with the last step.
 """
 
 from collections.abc import Callable, Generator
 from typing import Any
+from weakref import ref
 
-from mapreduce import MapReduceJob
+from mapreduce import Blocks, MapReduceJob
 
 Steps = Generator[MapReduceJob, list[Any], Any]
 
@@ -33,12 +34,13 @@ def run_steps(steps: MapReduceJob | Steps, run: Callable[[MapReduceJob], list[An
         steps: A job, whose results are returned; or a generator, what it returns. run: Runs a job.
 
     Raises:
-        Exception: What `run` or the generator raises. The generator is closed whatever comes, Ctrl-C
-            too, so that its `finally` blocks have run when this returns.
+        Exception: What `run` or the generator raises. Whatever comes, Ctrl-C too, the generator is
+            closed, and what its steps have kept is deleted, when this returns.
     """
     if isinstance(steps, MapReduceJob):
         return run(steps)
     results: Any = None
+    kept: list[ref[Blocks]] = []
     try:
         while True:
             try:
@@ -46,5 +48,10 @@ def run_steps(steps: MapReduceJob | Steps, run: Callable[[MapReduceJob], list[An
             except StopIteration as ended:
                 return ended.value
             results = run(step)  # outside: a StopIteration of the user's functions is no end
+            if isinstance(results, Blocks):
+                kept.append(ref(results))
     finally:
         steps.close()
+        for blocks in kept:
+            if (still_there := blocks()) is not None:  # an error's traceback refers to it, for one
+                still_there.delete()

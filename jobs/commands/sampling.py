@@ -57,12 +57,10 @@ def make_sample(which: str, folder: Path, size: int) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / _MARK
-    before = mark.read_text(encoding="utf-8").splitlines() if mark.exists() else []
-    others = sorted(
-        path.name for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name not in before
-    )  # fmt: skip
-    if others:
+    names = mark.read_text("utf-8", "replace").splitlines() if mark.exists() else []
+    there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    before = [path for path in there if path.name in names]
+    if others := [path.name for path in there if path not in before]:
         raise JobsError(
             f"{folder} holds what is no sample of ours ({others[0]}, for one), which the job would "
             "take for input: give a new folder, as in --folder samples/new"
@@ -70,7 +68,7 @@ def make_sample(which: str, folder: Path, size: int) -> list[Path]:
     with TemporaryDirectory(prefix=".", dir=folder) as made:
         find(which).sample(Path(made), size)
         files = sorted(Path(made).iterdir())
-        mark.write_text("".join(f"{name}\n" for name in sorted({*before, *(f.name for f in files)})), encoding="utf-8")
-        for name in before:
-            (folder / name).unlink(missing_ok=True)
+        for path in before:
+            path.unlink()
+        mark.write_text("".join(f"{file.name}\n" for file in files), encoding="utf-8")
         return [file.rename(folder / file.name) for file in files]
