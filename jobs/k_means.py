@@ -88,7 +88,9 @@ def _steps(paths: str | Sequence[str], clusters: int, rounds: int) -> Steps:
     )
     chosen = [point for _, rows in chain.from_iterable(samples) for _, point in rows]
     if len(dimensions := {len(point) for point in chosen}) > 1:
-        raise InputError(f"k_means: there are points of {min(dimensions)} and of {max(dimensions)} coordinates")
+        raise InputError(
+            f"k_means: there are points of {min(dimensions)} and of {max(dimensions)} coordinates"
+        )
     centres = _apart(chosen, clusters)
     counts: list[int] = []
     for _ in range(rounds):
@@ -124,7 +126,10 @@ def _apart(points: list[Point], clusters: int) -> list[Point]:
     farthest = min(points, default=None)
     while farthest is not None and len(centres) < clusters:
         centres.append(farthest)
-        distances = [min(so_far, dist(point, farthest)) for so_far, point in zip(distances, points, strict=True)]
+        distances = [
+            min(so_far, dist(point, farthest))
+            for so_far, point in zip(distances, points, strict=True)
+        ]
         distance, farthest = max(zip(distances, points, strict=True))
         if not distance:
             break

@@ -70,7 +70,9 @@ def table(ranks: dict[str, float]) -> list[tuple[str, float]]:
 def _steps(paths: str | Sequence[str], rounds: int, damping: float, tolerance: float) -> Steps:
     graph = yield MapReduceJob(
         data=TextFiles(paths, records=json_lines),
-        map=each(lambda page: [(page["url"], page["links"]), *((url, ()) for url in page["links"])]),
+        map=each(
+            lambda page: [(page["url"], page["links"]), *((url, ()) for url in page["links"])]
+        ),
         reduce=by_key(lambda url, links: sorted(set(chain.from_iterable(links)))),
         output=KeepBlocks(),
     )

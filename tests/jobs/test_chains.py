@@ -114,7 +114,9 @@ def some_pages() -> list[dict[str, Any]]:
     ]
 
 
-def power_iteration(pages: Sequence[dict[str, Any]], rounds: int, damping: float) -> dict[str, float]:
+def power_iteration(
+    pages: Sequence[dict[str, Any]], rounds: int, damping: float
+) -> dict[str, float]:
     """Rank pages by multiplying with the whole matrix, column by column."""
     links: dict[str, set[str]] = defaultdict(set)
     for page in pages:
