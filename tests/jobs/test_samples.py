@@ -14,10 +14,10 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from jobs.catalogue import CATALOGUE, build, find, title_of
+from jobs.catalogue import CATALOGUE, build, find, options_of, title_of
 from jobs.cli import program
 from jobs.samples.logs import write_logs
-from jobs.samples.texts import word, write_texts
+from jobs.samples.texts import spelt, word, write_texts
 from jobs.steps import run_steps
 from mapreduce import MapReduceJob
 
@@ -118,11 +118,22 @@ def test_the_functions_of_every_job_travel(name: str, made: Made, tmp_path: Path
     assert all(callable(function) for functions in travelled for function in functions)
 
 
+def test_the_page_of_the_catalogue_has_every_job_and_its_options() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+    _, *sections = re.split(r"^### ", page, flags=re.MULTILINE)
+    about = {name: text for name, _, text in (each.partition("\n") for each in sections)}
+
+    assert set(NAMES) <= set(about)
+    for name in NAMES:
+        options = [option for option in options_of(name).split(", ") if "=" in option]
+        assert [option for option in options if option.split("=")[0] not in about[name]] == []
+
+
 # --- what the samples look like ------------------------------------------------------------------
 
 
 def test_no_two_ranks_have_the_same_word_and_each_has_one() -> None:
-    words = [word(rank) for rank in range(1, 5000)]
+    words = [spelt(rank) for rank in range(1, 5000)]
 
     assert len(set(words)) == len(words)
     assert all(len(each) >= 2 for each in words)
@@ -134,7 +145,7 @@ def test_some_words_are_common_and_most_are_rare(tmp_path: Path) -> None:
         each for path in tmp_path.iterdir() for each in path.read_text().split()
     ).most_common()
 
-    assert counts[0][0] == word(1)
+    assert counts[0][0] == word(0.0) == spelt(1)
     assert counts[0][1] / counts[9][1] == pytest.approx(10, rel=0.15)
     assert sum(count == 1 for _, count in counts) > 5000
 
