@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from math import inf
@@ -383,3 +385,42 @@ def test_the_command_line_runs_all_steps_whatever_m_and_r_are(
 
     output = capfd.readouterr()
     assert re.findall(r"^(\w+) +(\d+)$", output.out, re.M) == [("to", "15"), ("be", "10")], output
+
+
+@pytest.mark.faults
+def test_ctrl_c_in_the_midst_of_many_steps_leaves_neither_jobs_nor_blocks(
+    standing_cluster: Any, eventually: Callable[..., Any], tmp_path: Path
+) -> None:
+    # Two pages that hand their ranks to and fro for ever.
+    pages = [
+        {"url": "a", "links": ["b"]},
+        {"url": "b", "links": ["a"]},
+        {"url": "c", "links": ["a"]},
+    ]
+    words = ["job", "page_rank", "--input", str(write_web(tmp_path / "web.jsonl", pages))]
+    words += ["--space", standing_cluster.uri, "--option", "rounds=1000000"]
+    command = [sys.executable, "-c", "from jobs.cli import program; program.run()", *words]
+    shown = tmp_path / "shown"
+    with shown.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--option", "tolerance=0", "--option", "damping=1"],
+            env=standing_cluster.environment, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        eventually(lambda: shown.read_text().count("\njob ") > 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130, shown.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+    assert shown.read_text().endswith("error: interrupted\n")
+    with connect(standing_cluster.uri) as space:
+        assert space.count(("job", None, None)) == 0
+    eventually(
+        lambda: (
+            not any(
+                folder.endswith("-kept") for folder, _, _ in os.walk(standing_cluster.temporary)
+            )
+        )
+    )
