@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs import grep, inverted_index, url_count, word_count
+from jobs import (
+    grep,
+    inverted_index,
+    k_means,
+    most_used_word,
+    page_rank,
+    url_count,
+    word_count,
+)
 from jobs.errors import JobOptionsError, UnknownJobError
 from jobs.steps import Steps
 from mapreduce import MapReduceJob
@@ -41,6 +49,9 @@ class ReadyMadeJob(Protocol):
 CATALOGUE: dict[str, ReadyMadeJob] = {
     "grep": grep,
     "inverted_index": inverted_index,
+    "k_means": k_means,
+    "most_used_word": most_used_word,
+    "page_rank": page_rank,
     "url_count": url_count,
     "word_count": word_count,
 }

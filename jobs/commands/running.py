@@ -25,7 +25,7 @@ from jobs.steps import run_steps
 from jobs.terminal.failures import print_skipped
 from jobs.terminal.progress import ProgressDisplay
 from jobs.terminal.tables import print_table
-from mapreduce import JobRun, MapReduceJob
+from mapreduce import Blocks, JobRun, MapReduceJob
 from mapreduce.attaching import cancel as cancel_job
 from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
@@ -84,7 +84,8 @@ def job(
     work = build(which, input, **read_options(which, given))
 
     def carry_out(step: MapReduceJob) -> list[Any]:
-        step.map_tasks = map_tasks or step.map_tasks
+        if not isinstance(step.data, Blocks):  # kept partitions are mapped as they are
+            step.map_tasks = map_tasks or step.map_tasks
         step.reduce_tasks = reduce_tasks or step.reduce_tasks
         step.skip_bad_records, step.on_bad_task = skip_bad_records, on_bad_task
         label = which if work is step else f"{which}, step {len(runs) + 1}"

@@ -1,15 +1,13 @@
 """Each ready-made job against tools that share no code with it."""
 
 import os
-import re
 import subprocess
 from collections import Counter
 from pathlib import Path
 
-import cloudpickle
 import pytest
 
-from jobs.catalogue import CATALOGUE, build, find
+from jobs.catalogue import build, find
 from jobs.errors import JobOptionsError, JobsError, UnknownJobError
 
 TEXTS = {
@@ -107,55 +105,50 @@ def test_grep_without_a_match_has_no_rows(logs: list[Path]) -> None:
     assert result_of("grep", logs, pattern="no such thing") == []
 
 
-def test_inverted_index_names_every_file_a_word_is_in(texts: list[Path]) -> None:
-    files: dict[str, set[str]] = {}
-    for path in texts:
-        for word in re.findall(r"\S+", decoded(path)):
-            files.setdefault(word, set()).add(str(path))
+def test_inverted_index_has_every_position_that_awk_counts(texts: list[Path]) -> None:
+    ascii_only = [path for path in texts if path.name not in ("accents.txt", "latin.txt")]
+    done = subprocess.run(
+        ["awk", 'FNR == 1 { n = 0 } { gsub(/\r/, ""); for (i = 1; i <= NF; i++) print $i, FILENAME, ++n }',
+         *map(str, ascii_only)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    expected: dict[str, dict[str, list[int]]] = {}
+    for word, path, position in map(str.split, done.stdout.splitlines()):
+        expected.setdefault(word, {}).setdefault(path, []).append(int(position))
 
-    rows = result_of("inverted_index", texts)
+    results = build("inverted_index", list(map(str, ascii_only))).run_sequential()
 
-    assert rows == sorted((word, " ".join(sorted(paths))) for word, paths in files.items())
+    found = dict(pair for part in results for pair in part)
+    assert {word: dict(places) for word, places in found.items()} == expected
+    assert all(places == sorted(places) for places in found.values())
+    plain = str(texts[0])
+    assert expected["be"] == {plain: [2, 6], str(texts[3]): [2]}
+
+
+def test_inverted_index_shows_the_first_positions_in_each_file(texts: list[Path]) -> None:
+    more = texts[0].parent / "below" / "more.txt"
+    more.parent.mkdir()
+    more.write_text("to and again " * 7)
+
+    rows = {
+        word: (count, files) for word, count, files in result_of("inverted_index", [*texts, more])
+    }
+
+    assert rows["and"] == (7, "below/more.txt:2,5,8,11,14+2")
+    assert rows["question"] == (1, "plain.txt:10")
+    assert rows["naïve"] == (2, "accents.txt:2,7")
+    assert rows["caf\ufffd"] == (2, "latin.txt:1,2")
+    assert rows["to"] == (
+        12, "accents.txt:4 below/more.txt:1,4,7,10,13+2 latin.txt:3 plain.txt:1,5 windows.txt:1"
+    )  # fmt: skip
+    assert list(rows) == sorted(rows)
+    assert set(rows) == {word for path in [*texts, more] for word in decoded(path).split()}
 
 
 def test_inverted_index_takes_a_glob_and_each_file_once(texts: list[Path], tmp_path: Path) -> None:
     by_glob = result_of("inverted_index", [tmp_path / "*.txt", texts[0]])
 
     assert by_glob == result_of("inverted_index", texts)
-
-
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_every_job_gives_the_same_table_however_it_is_cut(name: str, logs: list[Path]) -> None:
-    options = {"pattern": "html"} if name == "grep" else {}
-    job = build(name, [str(path) for path in logs], **options)
-    tables = []
-
-    for job.map_tasks, job.reduce_tasks in [(1, 1), (5, 1), (2, 7)]:
-        tables.append(find(name).table(job.run_sequential()))
-
-    assert tables[0]
-    assert tables == [tables[0]] * 3
-
-
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_every_job_has_what_the_command_line_shows(name: str, logs: list[Path]) -> None:
-    module = find(name)
-    options = {"pattern": "html"} if name == "grep" else {}
-
-    rows = result_of(name, logs, **options)
-
-    assert module.__doc__
-    assert module.TITLE
-    assert all(len(row) == len(module.COLUMNS) for row in rows)
-
-
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_the_functions_of_every_job_travel(name: str, logs: list[Path]) -> None:
-    options = {"pattern": "html"} if name == "grep" else {}
-    job = build(name, [str(logs[0])], **options)
-
-    for function in (job.map, job.reduce):
-        assert callable(cloudpickle.loads(cloudpickle.dumps(function)))
 
 
 def test_an_unknown_job_is_refused_with_the_names_there_are() -> None:
@@ -181,6 +174,10 @@ def test_an_option_the_job_does_not_know_is_named(logs: list[Path]) -> None:
 def test_a_pattern_that_is_no_regular_expression_is_refused_before_anything_runs() -> None:
     with pytest.raises(JobOptionsError, match=r"'\(' is not a regular expression"):
         build("grep", "*.txt", pattern="(")
+
+
+def test_inverted_index_of_a_file_without_words_has_no_rows(texts: list[Path]) -> None:
+    assert result_of("inverted_index", [texts[-1]]) == []
 
 
 def test_an_index_of_no_files_is_refused(tmp_path: Path) -> None:
