@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs import grep, inverted_index, url_count, word_count
+from jobs import (
+    asymmetric_friends,
+    friend_count,
+    grep,
+    inverted_index,
+    join,
+    matrix_multiply,
+    unique_trims,
+    url_count,
+    word_count,
+)
 from jobs.errors import JobOptionsError, UnknownJobError
 from jobs.steps import Steps
 from mapreduce import MapReduceJob
@@ -39,8 +49,13 @@ class ReadyMadeJob(Protocol):
 
 
 CATALOGUE: dict[str, ReadyMadeJob] = {
+    "asymmetric_friends": asymmetric_friends,
+    "friend_count": friend_count,
     "grep": grep,
     "inverted_index": inverted_index,
+    "join": join,
+    "matrix_multiply": matrix_multiply,
+    "unique_trims": unique_trims,
     "url_count": url_count,
     "word_count": word_count,
 }
