@@ -73,13 +73,14 @@ def table(results: Iterable[Iterable[Row]]) -> list[tuple[str]]:
 
 def _keyed(left: str, right: str, column: int) -> Callable[[Any], list[tuple[Any, Sided]]]:
     """Return the function that makes of a record its pair; or two, if it stands on both sides."""
+    sides_of = {left: [LEFT], right: [RIGHT]} if left != right else {left: [LEFT, RIGHT]}
     others = counter("rows of other tables")
 
     def keyed(record: Any) -> list[tuple[Any, Sided]]:
         if type(record) is not list or not record or type(record[0]) is not str:
             raise ValueError("expected a list that starts with the name of a table")
-        sides = [side for side, name in ((LEFT, left), (RIGHT, right)) if name == record[0]]
-        if not sides:
+        sides = sides_of.get(record[0])
+        if sides is None:
             others.add()
             return []
         if len(record) <= column:
