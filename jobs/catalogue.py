@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jobs import (
+    asymmetric_friends,
+    friend_count,
     grep,
     inverted_index,
+    join,
     k_means,
+    matrix_multiply,
     most_used_word,
     page_rank,
+    unique_trims,
     url_count,
     word_count,
 )
@@ -47,11 +52,16 @@ class ReadyMadeJob(Protocol):
 
 
 CATALOGUE: dict[str, ReadyMadeJob] = {
+    "asymmetric_friends": asymmetric_friends,
+    "friend_count": friend_count,
     "grep": grep,
     "inverted_index": inverted_index,
+    "join": join,
     "k_means": k_means,
+    "matrix_multiply": matrix_multiply,
     "most_used_word": most_used_word,
     "page_rank": page_rank,
+    "unique_trims": unique_trims,
     "url_count": url_count,
     "word_count": word_count,
 }

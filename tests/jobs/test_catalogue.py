@@ -31,6 +31,9 @@ not a log line at all
 
 """
 
+# The jobs that take any text; others are tested with their own samples.
+OF_TEXT = ["grep", "inverted_index", "url_count", "word_count"]
+
 
 @pytest.fixture
 def texts(tmp_path: Path) -> list[Path]:
