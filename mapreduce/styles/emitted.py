@@ -137,13 +137,13 @@ class MapItem:
 
     def __init__(self, task: Any) -> None:
         self._task = task
-        self._layout: Layout = task.map_layout
+        self._layout: Layout = task._map_layout
         self._checked = False
 
     def __call__(self, item: Any) -> Iterator[Pair]:
         """Yield them."""
         pair = self._layout.pair
-        for keys in self._task.map_item(item):
+        for keys in self._task._map_item(item):
             made = pair(keys)
             if not self._checked:
                 self._checked = True
@@ -161,8 +161,8 @@ class ReduceKey:
 
     def __init__(self, task: Any, *, streams: bool = False) -> None:
         self._task, self._streams = task, streams
-        self._layout: Layout = task.reduce_layout
-        self._order: Order = task.map_order
+        self._layout: Layout = task._reduce_layout
+        self._order: Order = task._map_order
         self._begun = self._checked = False
         # A worker keeps functions by their bytes: those of another run must not have begun there.
         self._run = token_hex(4)
@@ -178,7 +178,7 @@ class ReduceKey:
         self.begin()
         values = bare(values) if self._streams else self._order.applied(values)
         emitted = []
-        for keys in self._task.reduce_key(key, values):
+        for keys in self._task._reduce_key(key, values):
             emitted.append(self._layout.pair(keys))
             if not self._checked:
                 self._checked = True
@@ -195,8 +195,8 @@ class Combine:
 
     def __init__(self, task: Any) -> None:
         self._task = task
-        self._layout: Layout = task.map_layout
-        self._order: Order = task.map_order
+        self._layout: Layout = task._map_layout
+        self._order: Order = task._map_order
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         """Yield the pairs that are left."""
