@@ -37,6 +37,16 @@ if TYPE_CHECKING:
 _OURS: Final = ("data", "map", "reduce", "combine", "output")
 
 
+class _As:
+    """An attribute that is as another one, until it is set itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, task: object, owner: type) -> Any:
+        return self if task is None else getattr(task, self._name)
+
+
 class Task:
     """What both versions have. A subclass may set each of these, or make a property of it.
 
@@ -75,10 +85,14 @@ class Task:
     _map_layout: ClassVar[Any]
     _reduce_layout: ClassVar[Any]
 
-    map_jobs = reduce_jobs = property(lambda self: self.jobs)
-    map_chunksize = reduce_chunksize = property(lambda self: self.chunksize)
-    map_threaded = reduce_threaded = property(lambda self: self.threaded)
-    map_on_disk = reduce_on_disk = property(lambda self: self.on_disk)
+    map_jobs: Any = _As("jobs")
+    reduce_jobs: Any = _As("jobs")
+    map_chunksize: Any = _As("chunksize")
+    reduce_chunksize: Any = _As("chunksize")
+    map_threaded: Any = _As("threaded")
+    reduce_threaded: Any = _As("threaded")
+    map_on_disk: Any = _As("on_disk")
+    reduce_on_disk: Any = _As("on_disk")
 
     def __getstate__(self) -> dict[str, Any]:
         # Where it runs is no business of the workers', and an engine could not go there.
