@@ -105,7 +105,10 @@ class Server:
             Exception: What ``datafn`` raised, as it is. TupleSpaceError: No space.
         """
         self._results = None
-        job = mapreduce.MapReduceJob(self._records(), **self._options)
+        options = self._options
+        if self._space is None:
+            options = {"reduce_tasks": 1} | options  # keys come in the order of the data
+        job = mapreduce.MapReduceJob(self._records(), **options)
         job.map = each(_Map(_function(self, "mapfn")))
         job.reduce = by_key(_function(self, "reducefn"))
         partitions = run(job, self._space)

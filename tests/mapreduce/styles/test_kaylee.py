@@ -174,6 +174,8 @@ def test_started_again_it_reads_its_data_again() -> None:
     server = word_count()
     server.start()
     first = server.results()
+    assert first is not None
+    assert list(first) == list(EXPECTED)  # in the order of the data
     server.start()
     assert server.results() == first == EXPECTED
     server.mapfn = lambda number, line: 1 / 0

@@ -17,13 +17,14 @@ import cloudpickle
 import pytest
 
 from mapreduce import InvalidJobError, InvalidPairsError, JobFailedError, RecordFailedError
-from mapreduce.engine.embedded import EmbeddedEngine
+from mapreduce.engine.space import SpaceEngine
 from mapreduce.styles.tinymr import (
     ElementCountError,
     MapReduce,
     MemMapReduce,
     single_key_output,
 )
+from tuplespace import connect
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -259,7 +260,9 @@ def test_the_space_is_the_calls_else_the_instances_else_the_classs(standing_clus
     there = Where()(LINES, space=standing_cluster.uri)
     assert os.getpid() not in there["pid"]
     where = Where()
-    where.space = EmbeddedEngine(processes=1)  # it cannot be pickled, and need not
+    where.space = SpaceEngine(
+        connect(standing_cluster.uri), owned=True
+    )  # it cannot be pickled, and need not
     assert os.getpid() not in where(LINES)["pid"]
 
 
