@@ -116,6 +116,11 @@ class Layout(NamedTuple):
     lengths: frozenset[int]
     refuse: Callable[[Any], InvalidPairsError]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether tuples of two are pairs as they are."""
+        return self.partition_keys == 1 and 2 in self.lengths
+
     def pair(self, keys: Any) -> Pair:
         """Return the job's pair of an emitted tuple.
 
@@ -142,9 +147,9 @@ class MapItem:
 
     def __call__(self, item: Any) -> Iterator[Pair]:
         """Yield them."""
-        pair = self._layout.pair
+        pair, plain = self._layout.pair, self._layout.is_plain
         for keys in self._task._map_item(item):
-            made = pair(keys)
+            made = keys if plain and type(keys) is tuple and len(keys) == 2 else pair(keys)
             if not self._checked:
                 self._checked = True
                 self._task.check_map_keys(keys)

@@ -185,8 +185,8 @@ class MapReduce(Task):
         """
         single = not isgeneratorfunction(self.reducer)
         mapper_map, reducer_map = mapper_map or map, reducer_map or map
-        if mapper_map is None and self.map_threaded:
-            raise InvalidJobError("give mapper_map a thread pool's map instead of map_threaded")
+        if self.map_threaded or self.reduce_threaded:
+            raise InvalidJobError("instead of threaded, give map= the map of a thread pool")
         return self.output(
             self._run_job(sequence, space, options, mapper_map, reducer_map, single=single)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import closing, contextmanager
 from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -164,13 +164,26 @@ class Task:
         for name, value in options.items():
             setattr(job, name, value)
         order = Order(bool(self.sort_reduce_with_value), bool(self.sort_reduce_reverse))
-        with ExitStack() as stack:
-            if on_disk and space is None:
-                from mapreduce.engine.embedded import EmbeddedEngine
+        with self._place(space, workers, on_disk=on_disk) as where:
+            return self._run_there(job, where, order, options, workers, single)
 
-                cluster = stack.enter_context(closing(EmbeddedEngine(processes=workers)))
-                return self._run_there(job, cluster.another, order, options, workers, single)
-            return self._run_there(job, lambda: space, order, options, workers, single)
+    @contextmanager
+    def _place(
+        self, space: RemoteSpace | str | Engine | None, workers: int, *, on_disk: bool
+    ) -> Iterator[Callable[[], RemoteSpace | str | Engine | None]]:
+        """Give what says where the first of its jobs runs, and where the second."""
+        engine: Any = space
+        if on_disk and space is None:
+            from mapreduce.engine.embedded import EmbeddedEngine
+
+            engine = EmbeddedEngine(processes=workers)
+        elif not self.reduce_on_disk or not hasattr(space, "outcomes"):
+            yield lambda: space
+            return
+        if not hasattr(engine, "another"):
+            raise InvalidJobError("reduce_on_disk takes two jobs: give a space, no engine for one")
+        with closing(engine):
+            yield engine.another
 
     def _run_there(
         self, job: MapReduceJob, where: Callable[[], RemoteSpace | str | Engine | None],

@@ -14,7 +14,8 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from mapreduce import JobFailedError, RecordFailedError
+from mapreduce import InvalidJobError, JobFailedError, RecordFailedError
+from mapreduce.engine.space import SpaceEngine
 from mapreduce.styles.tinymr import (
     KeyCountError,
     MapReduce,
@@ -357,7 +358,7 @@ def test_each_phase_is_on_disk_by_a_flag_of_its_own(standing_cluster: Any) -> No
         assert found == {0: (in_list, [0, 2, 4]), 1: (in_list, [1, 3, 5])}
 
 
-def test_on_disk_alone_means_processes_of_this_machine() -> None:
+def test_on_disk_alone_means_processes_of_this_machine(standing_cluster: Any) -> None:
     class OnDisk(WordCount):
         on_disk = True
 
@@ -367,6 +368,10 @@ def test_on_disk_alone_means_processes_of_this_machine() -> None:
 
     parent = os.getpid()
     assert dict(OnDisk()(LINES)) == {**COUNTS, "there": len(LINES)}
+    engine = SpaceEngine(standing_cluster.connect(), owned=True)
+    with pytest.raises(InvalidJobError, match="give a space, no engine"):
+        OnDisk()(LINES, space=engine)
+    engine.close()
 
 
 def test_a_combiner_takes_the_place_of_a_map_tasks_values(space: Any) -> None:

@@ -334,7 +334,7 @@ def test_options_are_those_of_a_job(options: dict[str, Any], message: str) -> No
 
 @pytest.mark.parametrize(
     "name, value, message",
-    [("jobs", 0, "jobs is an int"), ("threaded", True, "thread pool's map")],
+    [("jobs", 0, "jobs is an int"), ("threaded", True, "the map of a thread pool")],
 )
 def test_attributes_are_checked(name: str, value: Any, message: str) -> None:
     count = Count()
