@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-import mapreduce.styles.emit as MapReduce
+import mapreduce.styles.emit as MapReduce  # noqa: N812  # as the scripts have it
 from jobs.cli import program
 from mapreduce import (
     InputError,
@@ -282,7 +282,7 @@ def test_the_command_runs_a_script_that_is_not_changed_at_all(
     sums: Counter[str] = Counter()
     for role, pid, items in processed:
         sums[role] += int(items)
-        assert f"{role} (" in told and f"/{pid}) started\n" in told
+        assert re.search(rf"^{role} \(.*/{pid}\) started$", told, re.MULTILINE)
         assert int(pid) != process.pid
     assert sums == {"Mapper": len(BOOKS), "Reducer": len(index_of_books())}
 
@@ -480,7 +480,7 @@ def test_what_has_no_json_is_told_and_nothing_is_printed(
         mr.emit(key)
         mr.emit({key})
 
-    with pytest.raises(OutputError, match="type set is not JSON serializable: {'be'}"):
+    with pytest.raises(OutputError, match="type set is not JSON serializable"):
         mr.execute(lines_of("be"), split_words, emit_both)
     assert capsys.readouterr().out == ""
 
