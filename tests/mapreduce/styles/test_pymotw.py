@@ -15,7 +15,13 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from mapreduce import InvalidJobError, InvalidPairsError, JobFailedError, RecordFailedError
+from mapreduce import (
+    InvalidJobError,
+    InvalidPairsError,
+    JobFailedError,
+    RecordFailedError,
+    stable_hash,
+)
 from mapreduce.styles.pymotw import SimpleMapReduce
 from tuplespace import RemoteSpace, connect
 from tuplespace.resources import cores
@@ -298,3 +304,22 @@ def test_an_input_that_fails_is_named_with_its_chunk(space: RemoteSpace) -> None
 def test_options_of_the_job_reach_it() -> None:
     mapper = SimpleMapReduce(lambda n: [(1 // (n - 5), n)], list, 1, skip_bad_records=1)
     assert mapper(range(4, 7)) == [[-1, [4]], [1, [6]]]
+
+
+def test_without_a_reduce_task_that_fails_the_others_results_are_there() -> None:
+    def reduced(item: Any) -> Any:
+        return 1 // (item[0] != "c"), item[0]
+
+    mapper = SimpleMapReduce(lambda c: [(c, 1)], reduced, 1, on_bad_task="skip", reduce_tasks=20)
+    lost = {c for c in "abcdef" if stable_hash(c) % 20 == stable_hash("c") % 20}
+    assert mapper("fedcba") == [(1, c) for c in "fedcba" if c not in lost]
+
+
+def test_a_worker_imports_the_styles_without_a_driver(
+    run_python: Callable[..., subprocess.Popen[str]],
+) -> None:
+    code = (
+        "import sys, mapreduce.styles.emit, mapreduce.styles.pymotw; "
+        "print('mapreduce.job' in sys.modules, 'mapreduce.driver' in sys.modules)"
+    )
+    assert run_python("-c", code).communicate(timeout=30)[0].split() == ["False", "False"]
