@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import io
 import json
@@ -11,7 +10,6 @@ import runpy
 import sqlite3
 import subprocess
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +49,13 @@ FOOT = """
 if __name__ == '__main__':
   inputdata = open(sys.argv[1])
   mr.execute(inputdata, mapper, reducer)
+"""
+#: The same, for a process that lives on.
+CLOSING = """
+
+if __name__ == '__main__':
+  with open(sys.argv[1]) as inputdata:
+    mr.execute(inputdata, mapper, reducer)
 """
 
 BOOKS = [
@@ -202,8 +207,8 @@ PROBLEMS: dict[str, tuple[str, list[Any], Callable[[], list[Any]]]] = {
 }
 
 
-def write_script(folder: Path, body: str, records: list[Any]) -> None:
-    (folder / "script.py").write_text(HEAD + body + FOOT)
+def write_script(folder: Path, body: str, records: list[Any], foot: str = CLOSING) -> None:
+    (folder / "script.py").write_text(HEAD + body + foot)
     (folder / "data.json").write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
 
@@ -224,16 +229,6 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield found
 
 
-@pytest.fixture
-def leaves_a_file_open() -> Iterator[None]:
-    """For scripts, which open their data and never close it."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@pytest.mark.usefixtures("leaves_a_file_open")
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_script_of_the_course_prints_what_the_problem_asks_for(
     name: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -265,7 +260,7 @@ def test_a_script_of_the_course_prints_what_the_problem_asks_for(
 def test_the_command_runs_a_script_that_is_not_changed_at_all(
     tmp_path: Path, run_python: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    write_script(tmp_path, INVERTED_INDEX, BOOKS)
+    write_script(tmp_path, INVERTED_INDEX, BOOKS, FOOT)
     (tmp_path / "MapReduce.py").write_text("print 'as the course has it'\n")
     command = "from jobs.cli import program; program.run()"
 
@@ -287,7 +282,6 @@ def test_the_command_runs_a_script_that_is_not_changed_at_all(
     assert sums == {"Mapper": len(BOOKS), "Reducer": len(index_of_books())}
 
 
-@pytest.mark.usefixtures("leaves_a_file_open")
 def test_the_command_runs_a_script_on_a_space_and_lets_it_name_its_own_data(
     standing_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -312,7 +306,6 @@ def test_the_command_runs_a_script_on_a_space_and_lets_it_name_its_own_data(
     assert (sys.argv, sys.path, "MapReduce" in sys.modules) == (*before, False)
 
 
-@pytest.mark.usefixtures("leaves_a_file_open")
 @pytest.mark.parametrize(
     "change, first, last",
     [
@@ -341,7 +334,6 @@ def test_what_fails_in_a_script_is_shown_from_its_own_first_line_on(
     assert lines[-1].startswith(last)
 
 
-@pytest.mark.usefixtures("leaves_a_file_open")
 @pytest.mark.parametrize(
     "words, status, message",
     [
