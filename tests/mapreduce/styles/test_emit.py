@@ -291,6 +291,7 @@ def test_the_command_runs_a_script_on_a_space_and_lets_it_name_its_own_data(
     (tmp_path / "script.py").write_text(
         text.replace("sys.argv[1]", "'data.json'").replace("len(", "beside.counted(")
         .replace("import sys", "import sys, beside")
+        .replace("import MapReduce", "import MapReduce_redis as MapReduce")
     )  # fmt: skip
     (tmp_path / "beside.py").write_text("def counted(values):\n    return len(values)\n")
     monkeypatch.chdir(tmp_path)
