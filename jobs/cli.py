@@ -10,11 +10,12 @@ from invoke import Collection, Program
 from jobs.commands.looking import status
 from jobs.commands.running import cancel, demo, job, resume
 from jobs.commands.sampling import sample
+from jobs.commands.scripts import emit
 from jobs.commands.serving import tuplespace, worker
 
-__all__ = ["cancel", "demo", "job", "resume", "sample", "status", "tuplespace", "worker"]
+__all__ = ["cancel", "demo", "emit", "job", "resume", "sample", "status", "tuplespace", "worker"]
 
-TASKS = (tuplespace, worker, demo, sample, job, status, resume, cancel)
+TASKS = (tuplespace, worker, demo, sample, job, status, resume, cancel, emit)
 
 program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
                   binary_names=["tuplemill"])  # fmt: skip

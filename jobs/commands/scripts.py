@@ -1,0 +1,110 @@
+"""The command that runs a script written for another MapReduce, as it is."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from invoke import Context, Exit
+
+from jobs.commands.command import KEY_FILE, NAME, command, sigterm_interrupts
+from jobs.errors import JobsError
+from jobs.terminal.tables import print_error
+from mapreduce import MapReduceError, RecordFailedError
+from mapreduce.styles import emit as style
+from tuplespace import TupleSpaceError, connect
+from workers import WorkerError
+
+#: What the course's and pymapr's scripts import.
+_IMPORTED = ("MapReduce", "MapReduce_redis")
+_OURS = (MapReduceError, TupleSpaceError, WorkerError, JobsError)
+
+
+def _positional(words: Sequence[str]) -> list[str]:
+    """Return which arguments of ``emit`` are positional on this command line.
+
+    Invoke knows no argument that is both positional and optional: the data is one only when it is there.
+    """
+    if "emit" not in words:
+        return ["script"]
+    rest = iter(words[words.index("emit") + 1 :])
+    plain = 0
+    for word in rest:
+        if not word.startswith("-"):
+            plain += 1
+        elif "=" not in word:
+            next(rest, None)  # its value: all options here have one
+    return ["script", "data"][: max(plain, 1)]
+
+
+@command(
+    positional=_positional(sys.argv),
+    help={
+        "script": "a script that says `import MapReduce`, as those of the course and of pymapr do",
+        "data": "the file of JSON lines that the script gets as sys.argv[1]; its name alone will do",
+        "workers": "worker processes of this machine (default: as the script says, else one a core); 1: "
+        "run in this process, as debuggers like it",
+        "space": "URI of the space whose workers shall run it (default: workers of its own, here)",
+        **NAME,
+        **KEY_FILE,
+    },
+)
+def emit(
+    _: Context, script: str, data: str | None = None, space: str = "", workers: int = 0, name: str = "",
+    key_file: str = "",
+) -> None:  # fmt: skip
+    """Run a script that emits (`emit wordcount.py books.json`), unchanged; see docs/styles/emit.md."""
+    if workers < 0:
+        raise JobsError(f"--workers is a whole number from 1, not {workers}")
+    if not Path(script).is_file():
+        raise JobsError(f"there is no script {script}")
+    with sigterm_interrupts(), ExitStack() as stack:
+        remote = None
+        if space or name or key_file:
+            remote = connect(space or None, name=name or None, key_file=key_file or None)
+            stack.enter_context(remote)
+        stack.enter_context(style.running_at(style.Place(remote, workers or None)))
+        stack.enter_context(_as_a_script(script, [data] if data else []))
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except RecordFailedError as error:
+            if error.__cause__ is not None and not isinstance(error.__cause__, _OURS):
+                _print_traceback(error.__cause__, script)
+            print_error(f"{error}: {error.__cause__}")
+            raise Exit(code=1) from None
+        except (*_OURS, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001  # a script raises whatever it likes
+            _print_traceback(error, script)
+            raise Exit(code=1) from None
+
+
+@contextmanager
+def _as_a_script(script: str, arguments: list[str]) -> Iterator[None]:
+    """Let the interpreter be as it is for ``python script arguments``, but for what is imported."""
+    argv, path, modules = sys.argv, sys.path, {name: sys.modules.get(name) for name in _IMPORTED}
+    sys.argv = [script, *arguments]
+    sys.path = [str(Path(script).resolve().parent), *path]
+    sys.modules.update(dict.fromkeys(_IMPORTED, style))
+    try:
+        yield
+    finally:
+        sys.argv, sys.path = argv, path
+        for name, module in modules.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+def _print_traceback(error: BaseException, script: str) -> None:
+    """Print an error as Python would that runs the script: from its own first line on."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != script:
+        trace = trace.tb_next
+    sys.stderr.writelines(traceback.format_exception(type(error), error, trace))

@@ -1,0 +1,247 @@
+"""The style of the Data Science course on Coursera, and of pymapr: functions that emit.
+
+A script of the course runs with its first line changed, or unchanged by ``tuplemill emit script.py books.json``::
+
+    import sys
+    import mapreduce.styles.emit as MapReduce
+
+    mr = MapReduce.MapReduce()
+
+
+    def mapper(record):
+        for word in record[1].split():
+            mr.emit_intermediate(word, 1)
+
+
+    def reducer(key, list_of_values):
+        mr.emit((key, sum(list_of_values)))
+
+
+    mr.execute(open(sys.argv[1]), mapper, reducer)
+
+The functions refer to the script's own ``mr``, of which a worker has a copy. So what is emitted belongs
+to the call that runs, and not to an object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mapreduce.errors import InputError, InvalidJobError, OutputError, shorten
+from mapreduce.grouping import by_key, each
+from mapreduce.pairs import Pair
+from mapreduce.partition import stable_hash
+from mapreduce.styles.ordering import (
+    Numbered,
+    check_options,
+    gathered,
+    in_order,
+    in_places,
+    numbered,
+)
+from tuplespace.resources import cores
+from workers import counter
+
+if TYPE_CHECKING:
+    from mapreduce.engine.interface import Engine
+    from tuplespace.client import RemoteSpace
+
+_MAPPER: Final = "emit_intermediate"
+_REDUCER: Final = "emit"
+#: An instance that functions refer to goes to the workers; this of it stays here.
+_STAYS = ("space", "options", "result")
+
+
+class _Running(NamedTuple):
+    """A call of a mapper or reducer. Attributes: verb: What it may do. items: What it has emitted."""
+
+    verb: str
+    items: list[Any]
+
+
+_running: ContextVar[_Running | None] = ContextVar("running", default=None)
+
+
+class Place(NamedTuple):
+    """Where jobs run; see `MapReduce`."""
+
+    space: RemoteSpace | str | Engine | None = None
+    num_workers: int | None = None
+
+
+_given = Place()
+
+
+@contextmanager
+def running_at(place: Place) -> Iterator[None]:
+    """Let all jobs of the block run there, wherever else they would: for the command line."""
+    global _given
+    before, _given = _given, place
+    try:
+        yield
+    finally:
+        _given = before
+
+
+class MapReduce:
+    """Runs a mapper and a reducer that emit over lines of JSON.
+
+    Args:
+        num_workers: How many worker processes of this machine; None: one a core. 1: this very
+            process.
+        space: Where to run instead: a URI, a space or an engine, see `MapReduceJob.run`.
+        options: Of `MapReduceJob`: reduce_tasks, retries, skip_bad_records, task_timeout, ...
+
+    Attributes:
+        result: What was emitted in the last `execute`, in order; [] before.
+
+    Raises:
+        InvalidJobError: num_workers is no number from 1 on. AttributeError: There is no such option.
+    """
+
+    def __init__(
+        self, num_workers: int | None = None, *, space: RemoteSpace | str | Engine | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        if num_workers is not None and (type(num_workers) is not int or num_workers < 1):
+            raise InvalidJobError(
+                f"num_workers is a whole number from 1 on, not {shorten(num_workers)}"
+            )
+        self.num_workers = num_workers
+        self.space = space
+        self.options = check_options(self, options)
+        self.result: list[Any] = []
+
+    def emit_intermediate(self, key: Any, value: Any) -> None:
+        """Hand a pair to the reducer of its key; for a mapper.
+
+        Raises:
+            UnstableKeyError: The key is a list, say. InvalidJobError: No mapper is running.
+        """
+        try:
+            hash(key)
+        except TypeError:
+            stable_hash(key)  # says it better, and where the key was emitted
+            raise
+        _running_as(_MAPPER).append((key, value))
+
+    def emit(self, value: Any) -> None:
+        """Add a value to the result; for a reducer.
+
+        Raises:
+            InvalidJobError: No reducer is running.
+        """
+        _running_as(_REDUCER).append(value)
+
+    def execute(
+        self, data: Iterable[str | bytes], mapper: Callable[[Any], Any],
+        reducer: Callable[[Any, list[Any]], Any],
+    ) -> None:  # fmt: skip
+        """Run the job and print what the reducer emitted, each a line of JSON; blocks until then.
+
+        The lines are in the order that one process gives: keys as they appeared first. Progress goes
+        to stderr. Nothing is printed on stdout if anything fails.
+
+        Args:
+            data: An open file, or any other iterable of lines, read while maps run; empty lines are
+                skipped.
+            mapper: Gets what is in a line. reducer: Gets a key and the list of all its values.
+
+        Raises:
+            JobFailedError: A function raised, a line is no JSON, or a worker died once too often;
+                RecordFailedError if it runs in this process.
+            OutputError: What was emitted has no JSON.
+            InvalidJobError, NoWorkersError, TupleSpaceError: As `MapReduceJob.run`.
+        """
+        # Workers import this module for what is below, and can do without these.
+        from mapreduce.job import MapReduceJob
+        from mapreduce.styles.telling import run_and_tell
+
+        if isinstance(data, (str, bytes)):
+            raise InvalidJobError(f"execute() takes an open file: write open({shorten(data)})")
+        for name, function in (("mapper", mapper), ("reducer", reducer)):
+            if not callable(function):
+                raise InvalidJobError(f"the {name} is no function: {shorten(function)}")
+        source = getattr(data, "name", None)
+        lines = (line for line in numbered(data, 1) if line.record.strip())
+        job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
+        for option, value in self.options.items():
+            setattr(job, option, value)
+        job.map = each(_Mapper(mapper, source if isinstance(source, str) else "the data"))
+        job.reduce = by_key(in_places(_Reducer(reducer)))
+        space = self.space if _given.space is None else _given.space
+        workers = _given.num_workers or self.num_workers or cores()
+        emitted = in_order(run_and_tell(job, space, workers))
+        self.result = [value for values in emitted for value in values]
+        sys.stdout.writelines([f"{_json(value)}\n" for value in self.result])
+        sys.stdout.flush()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _STAYS}
+
+
+class _Mapper:
+    """A mapper, as `each` takes it."""
+
+    def __init__(self, function: Callable[[Any], Any], source: str) -> None:
+        self._function = function
+        self._source = source
+
+    def __call__(self, line: Numbered) -> Iterable[Pair]:
+        try:
+            record = json.loads(line.record)
+        except ValueError as error:
+            raise InputError(f"{self._source}, line {line.number}: is no JSON: {error}") from None
+        pairs = _emitted(_MAPPER, self._function, record)
+        counter(f"Mapper ({worker_name()})").add()
+        return gathered(line.number, pairs)
+
+
+class _Reducer:
+    """A reducer, as a function that returns what it emits."""
+
+    def __init__(self, function: Callable[[Any, list[Any]], Any]) -> None:
+        self._function = function
+
+    def __call__(self, key: Any, values: list[Any]) -> list[Any]:
+        emitted = _emitted(_REDUCER, self._function, key, values)
+        counter(f"Reducer ({worker_name()})").add()
+        return emitted
+
+
+def worker_name() -> str:
+    """Return what this process is called in progress lines."""
+    return f"{os.uname().nodename}/{os.getpid()}"
+
+
+def _emitted(verb: str, function: Callable[..., Any], *args: Any) -> list[Any]:
+    """Call a mapper or reducer; return what it emitted."""
+    running = _Running(verb, [])
+    token = _running.set(running)
+    try:
+        function(*args)
+    finally:
+        _running.reset(token)
+    return running.items
+
+
+def _running_as(verb: str) -> list[Any]:
+    """Return where the call that runs puts what it emits."""
+    running = _running.get()
+    if running is None or running.verb != verb:
+        whose = "mapper" if verb == _MAPPER else "reducer"
+        raise InvalidJobError(f"{verb}() is for the {whose}, and for its own thread")
+    return running.items
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputError(f"what was emitted has no JSON: {error}: {shorten(value)}") from error

@@ -1,0 +1,110 @@
+"""Results in the order that one process gives, from any number of partitions.
+
+::
+
+    records --numbered--> Numbered(7, record) --gathered--> (key, (7, 0, [value, value]))
+        --by_key(in_places(...))--> (key, ((7, 0), result)) of each key --in_order--> results
+
+A key's place is the number of the record that it appeared in first, and its number among the keys
+of that record: what the insertion order of one dict of all keys is, too. The values of a key
+travel as one list a record.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from mapreduce.checks import check_attribute
+from mapreduce.errors import InvalidPairsError, shorten
+from mapreduce.pairs import Pair, failure_of
+from mapreduce.partition import stable_hash
+from mapreduce.phases import listed
+
+Place = tuple[int, int]
+Gathered = tuple[int, int, list[Any]]
+
+#: What of `MapReduceJob` a style takes as an option, and hands on.
+OPTIONS = [
+    "reduce_tasks", "retries", "memory", "modules", "task_timeout", "on_bad_task",
+    "skip_bad_records", "backup_tasks", "priority",
+]  # fmt: skip
+
+
+class Numbered(NamedTuple):
+    """A record and its number in the data; it is shown as the record is."""
+
+    number: int
+    record: Any
+
+    def __repr__(self) -> str:
+        return shorten(self.record)
+
+
+def numbered(records: Iterable[Any], first: int = 0) -> Iterator[Numbered]:
+    """Yield the records with their numbers."""
+    return map(Numbered, itertools.count(first), records)
+
+
+def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
+    """Return the pairs of a record as one for each key, with the key's place and all its values.
+
+    Raises:
+        UnstableKeyError: A key is not hashable. InvalidPairsError: What should be a pair is none.
+    """
+    groups: dict[Any, list[Any]] = {}
+    pair: Any
+    for pair in pairs:
+        if type(pair) is str:  # one of two letters could be taken for a pair
+            raise InvalidPairsError(f"expected (key, value) pairs, got {pair!r:.200} among them")
+        try:
+            key, value = pair
+        except (TypeError, ValueError) as error:
+            raise failure_of(pair) from error
+        try:
+            groups.setdefault(key, []).append(value)
+        except TypeError:
+            stable_hash(key)  # says it better
+            raise
+    return [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+
+
+class in_places:  # noqa: N801  # reads as by_key does
+    """Make a function of a key and what was gathered of it from one of a key and a list of values.
+
+    Args:
+        function: Gets a key and the list of all its values, in order of appearance.
+    """
+
+    def __init__(self, function: Callable[[Any, list[Any]], Any]) -> None:
+        self._function = function
+
+    def __call__(self, key: Any, values: Iterator[Gathered]) -> tuple[Place, Any]:
+        """Return the key's place and what the function returned; see `by_key`."""
+        number, at, first = next(values)
+        everything = [*first]
+        for _, _, more in values:
+            everything += more
+        return (number, at), listed(self._function(key, everything))
+
+
+def in_order(results: Iterable[list[tuple[Any, tuple[Place, Any]]] | None]) -> list[Any]:
+    """Return what the function returned for each key, in the order of their places.
+
+    Args:
+        results: Of the job; None is a reduce task that was skipped.
+    """
+    placed = [pair for part in results for _, pair in part or ()]
+    return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
+
+
+def check_options(style: object, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a job that a style was given.
+
+    Raises:
+        AttributeError: One of them is none; says which may be meant.
+    """
+    for name in options:
+        check_attribute(style, name, OPTIONS)
+    return options
