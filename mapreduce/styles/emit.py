@@ -39,12 +39,12 @@ from mapreduce.pairs import Pair
 from mapreduce.partition import stable_hash
 from mapreduce.styles.ordering import (
     Numbered,
-    check_options,
     gathered,
     in_order,
     in_places,
     numbered,
 )
+from mapreduce.styles.running import check_options
 from tuplespace.resources import cores
 from workers import counter
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 _MAPPER: Final = "emit_intermediate"
 _REDUCER: Final = "emit"
+_OURS: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
 #: An instance that functions refer to goes to the workers; this of it stays here.
 _STAYS = ("space", "options", "result")
 
@@ -102,7 +103,7 @@ class MapReduce:
         result: What was emitted in the last `execute`, in order; [] before.
 
     Raises:
-        InvalidJobError: num_workers is no number from 1 on. AttributeError: There is no such option.
+        InvalidJobError: num_workers is no number from 1 on, or there is no such option.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class MapReduce:
             )
         self.num_workers = num_workers
         self.space = space
-        self.options = check_options(self, options)
+        check_options(options, *_OURS)
+        self.options = options
         self.result: list[Any] = []
 
     def emit_intermediate(self, key: Any, value: Any) -> None:

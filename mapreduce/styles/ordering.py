@@ -16,7 +16,6 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from mapreduce.checks import check_attribute
 from mapreduce.errors import InvalidPairsError, shorten
 from mapreduce.pairs import Pair, failure_of
 from mapreduce.partition import stable_hash
@@ -24,12 +23,6 @@ from mapreduce.phases import listed
 
 Place = tuple[int, int]
 Gathered = tuple[int, int, list[Any]]
-
-#: What of `MapReduceJob` a style takes as an option, and hands on.
-OPTIONS = [
-    "reduce_tasks", "retries", "memory", "modules", "task_timeout", "on_bad_task",
-    "skip_bad_records", "backup_tasks", "priority",
-]  # fmt: skip
 
 
 class Numbered(NamedTuple):
@@ -97,14 +90,3 @@ def in_order(results: Iterable[list[tuple[Any, tuple[Place, Any]]] | None]) -> l
     """
     placed = [pair for part in results for _, pair in part or ()]
     return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
-
-
-def check_options(style: object, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a job that a style was given.
-
-    Raises:
-        AttributeError: One of them is none; says which may be meant.
-    """
-    for name in options:
-        check_attribute(style, name, OPTIONS)
-    return options

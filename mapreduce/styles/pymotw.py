@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.grouping import by_key, each
@@ -24,12 +24,12 @@ from mapreduce.inputs.splits import Split
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.styles.ordering import (
     Numbered,
-    check_options,
     gathered,
     in_order,
     in_places,
     numbered,
 )
+from mapreduce.styles.running import check_options
 from tuplespace.resources import cores
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
     from tuplespace.client import RemoteSpace
 
+_OURS: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
 #: A subclass's instance goes to the workers; this of it stays here.
 _STAYS = ("space", "options", "_cluster", "_end", "_starting")
 
@@ -55,8 +56,8 @@ class SimpleMapReduce:
             reduce_tasks is 1 for a subclass with a `partition` of its own, unless it is given.
 
     Raises:
-        InvalidJobError: A function is none, or num_workers no number from 1 on.
-        AttributeError: There is no such option.
+        InvalidJobError: A function is none, num_workers no number from 1 on, or there is no such
+            option.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class SimpleMapReduce:
         self.reduce_func = reduce_func
         self.num_workers = _count("num_workers", cores() if num_workers is None else num_workers)
         self.space = space
-        self.options = check_options(self, options)
+        check_options(options, *_OURS)
+        self.options = options
         self._cluster: EmbeddedEngine | None = None
         self._end: Callable[[], object] | None = None
         self._starting = threading.Lock()

@@ -188,7 +188,7 @@ def test_options_of_the_job_reach_it_and_others_are_refused() -> None:
     )
     assert own.result == [[1], [4]]
 
-    with pytest.raises(AttributeError, match="MapReduce has no attribute 'retry'; is it retries"):
+    with pytest.raises(InvalidJobError, match="'retry' is no option here; is it retries"):
         MapReduce.MapReduce(retry=1)
     with pytest.raises(InvalidJobError, match="num_workers is a whole number"):
         MapReduce.MapReduce(num_workers="2")  # type: ignore[arg-type]

@@ -276,9 +276,7 @@ def test_what_cannot_run_is_refused_at_once(arguments: dict[str, Any], message: 
 
 
 def test_what_is_no_option_or_chunksize_is_refused() -> None:
-    with pytest.raises(
-        AttributeError, match="SimpleMapReduce has no attribute 'retrys'; is it retries"
-    ):
+    with pytest.raises(InvalidJobError, match="'retrys' is no option here; is it retries"):
         SimpleMapReduce(list, list, retrys=3)
     with pytest.raises(InvalidJobError, match="chunksize is a whole number from 1 on, not 0"):
         SimpleMapReduce(list, list, 1)([1], chunksize=0)
