@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs import grep, inverted_index, url_count, word_count
+from jobs import (
+    external,
+    grep,
+    inverted_index,
+    reverse_links,
+    sort,
+    term_vectors,
+    url_count,
+    word_count,
+)
 from jobs.errors import JobOptionsError, UnknownJobError
 from jobs.steps import Steps
 from mapreduce import MapReduceJob
@@ -39,8 +48,12 @@ class ReadyMadeJob(Protocol):
 
 
 CATALOGUE: dict[str, ReadyMadeJob] = {
+    "external": external,
     "grep": grep,
     "inverted_index": inverted_index,
+    "reverse_links": reverse_links,
+    "sort": sort,
+    "term_vectors": term_vectors,
     "url_count": url_count,
     "word_count": word_count,
 }

@@ -11,6 +11,8 @@ from mapreduce.pairs import blocks_of
 #: What is no UTF-8 comes through unchanged.
 ENCODING: Final = ("utf-8", "surrogateescape")
 
+_PLAIN: Final = {str, int, float, bool}
+
 
 def lines_of(items: Iterable[Any], kind: str) -> Iterator[bytes]:
     """Yield the lines of records or pairs, many at a time.
@@ -38,19 +40,27 @@ def lines_of(items: Iterable[Any], kind: str) -> Iterator[bytes]:
 
 
 def _lines_at_once(block: Sequence[Any]) -> bytes | None:
-    """Return the lines of texts, or of pairs of texts; None: look at each of them."""
+    """Return the lines of a block of plain texts, or of plain pairs; None: look at each of them."""
     kinds = set(map(type, block))
+    tabs = None
     try:
         if kinds == {str}:
             text = "\n".join(block)
         elif kinds == {tuple}:
-            text = "\n".join(map("\t".join, block))
-            if text.count("\t") != len(block):
+            keys, values = zip(*block, strict=True)
+            of_keys, of_values = set(map(type, keys)), set(map(type, values))
+            if of_keys | of_values <= _PLAIN:
+                text, tabs = "\n".join(map("%s\t%s".__mod__, block)), len(block)
+            elif of_keys == {str} and of_values == {type(None)}:
+                text, tabs = "\n".join(keys), 0
+            else:
                 return None
         else:
             return None
-        return None if text.count("\n") != len(block) - 1 else (text + "\n").encode(*ENCODING)
-    except (TypeError, ValueError):
+        if text.count("\n") != len(block) - 1 or tabs not in (None, text.count("\t")):
+            return None
+        return (text + "\n").encode(*ENCODING)
+    except ValueError:
         return None
 
 
