@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from jobs.samples.texts import word
-
 _FILES: Final = 2
 _PAGES: Final = 500
 _HOSTS: Final = ("news", "cooking", "chess", "gardens", "trains")
-_WORDS_OF_ITS_OWN: Final = 0.3
+#: What all write of; the first are the most common, and so are the first of a host's own words.
+_WORDS: Final = ("the", "and", "für", "with", "today", "naïve", "more", "all", "日本", "never")
+_OF_ITS_OWN: Final = 0.3
 
 
 def write_pages(folder: Path, size: int) -> None:
@@ -30,11 +30,16 @@ def _page(number: int, count: int, draw: Callable[[], float]) -> dict[str, objec
     host = _host(number)
     words = []
     for _ in range(10 + int(draw() * 60)):
-        own = draw() < _WORDS_OF_ITS_OWN
-        words.append(f"{host}{int(20 * draw() ** 3)}" if own else word(draw()))
+        own, chance = draw() < _OF_ITS_OWN, draw()
+        words.append(f"{host}{_early(chance, 20)}" if own else _WORDS[_early(chance, len(_WORDS))])
     # Old pages are linked more than new ones, as it is in the web.
-    links = [_url(int(count * draw() ** 3)) for _ in range(int(draw() * 8))]
+    links = [_url(_early(draw(), count)) for _ in range(int(draw() * 8))]
     return {"url": _url(number), "text": " ".join(words), "links": links}
+
+
+def _early(chance: float, count: int) -> int:
+    """Return one of so many numbers from 0 on, the first more often than the last."""
+    return int(count * chance * chance)
 
 
 def _url(number: int) -> str:

@@ -20,12 +20,8 @@ def write_records(folder: Path, size: int) -> None:
     for file_number in range(_FILES):
         with open(folder / f"records{file_number}.txt", "w", encoding="ascii") as file:
             for number in range(_RECORDS * size):
-                file.write(
-                    f"{_key(draw(), draw())} file {file_number}, record {number:010} ".ljust(
-                        99, "."
-                    )
-                    + "\n"
-                )
+                record = f"{_key(draw(), draw())} file {file_number}, record {number:010} "
+                file.write(record.ljust(99, ".") + "\n")
 
 
 def _key(what: float, how: float) -> str:

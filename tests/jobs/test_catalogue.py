@@ -9,7 +9,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from jobs.catalogue import CATALOGUE, build, find
+from jobs.catalogue import build, find
 from jobs.errors import JobOptionsError, JobsError, UnknownJobError
 
 TEXTS = {
@@ -32,6 +32,9 @@ LOG = """\
 not a log line at all
 
 """
+
+# The jobs that take any text; others are tested with their own samples.
+OF_TEXT = ["grep", "inverted_index", "url_count", "word_count"]
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_inverted_index_takes_a_glob_and_each_file_once(texts: list[Path], tmp_p
     assert by_glob == result_of("inverted_index", texts)
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", OF_TEXT)
 def test_every_job_gives_the_same_table_however_it_is_cut(name: str, logs: list[Path]) -> None:
     options = {"pattern": "html"} if name == "grep" else {}
     job = build(name, [str(path) for path in logs], **options)
@@ -137,7 +140,7 @@ def test_every_job_gives_the_same_table_however_it_is_cut(name: str, logs: list[
     assert tables == [tables[0]] * 3
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", OF_TEXT)
 def test_every_job_has_what_the_command_line_shows(name: str, logs: list[Path]) -> None:
     module = find(name)
     options = {"pattern": "html"} if name == "grep" else {}
@@ -149,7 +152,7 @@ def test_every_job_has_what_the_command_line_shows(name: str, logs: list[Path]) 
     assert all(len(row) == len(module.COLUMNS) for row in rows)
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", OF_TEXT)
 def test_the_functions_of_every_job_travel(name: str, logs: list[Path]) -> None:
     options = {"pattern": "html"} if name == "grep" else {}
     job = build(name, [str(logs[0])], **options)
