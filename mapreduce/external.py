@@ -146,7 +146,7 @@ class run_program:  # noqa: N801 - reads as the words it is
     @contextmanager
     def _folder(self, allowed: Allowance) -> Iterator[Path]:
         # Where a worker that is killed leaves nothing behind, if there is a worker.
-        parent = None if allowed.memory >= UNLIMITED.memory else allowed.folder()
+        parent = None if allowed is UNLIMITED else allowed.folder()
         folder = Path(tempfile.mkdtemp(prefix="program-", dir=parent))
         try:
             for sent in self.files:

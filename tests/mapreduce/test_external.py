@@ -167,7 +167,8 @@ def test_a_record_is_a_line_alone_and_among_others(record: Any, line: str) -> No
     ],
 )
 def test_what_cannot_be_a_line_is_refused_and_found(record: Any, why: str) -> None:
-    job = job_on(["good"] * 400 + [record], map=run_program(["cat"]), map_tasks=1)
+    good = ("good", None if record[1] is None else "x") if type(record) is tuple else "good"
+    job = job_on([good] * 400 + [record], map=run_program(["cat"]), map_tasks=1)
 
     with pytest.raises(RecordFailedError, match=r"record 400|number 400") as failure:
         job.run_sequential()
@@ -247,7 +248,7 @@ def test_what_is_not_gone_through_to_the_end_is_ended(
     tmp_path: Path, alive: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    endless = run_program(["sh", "-c", "echo $$; exec yes"])(["x"] * 1000)
+    endless = run_program(["sh", "-c", "echo $$; exec sleep 1000"])(["x"] * 1000)
     pid = int(next(endless)[0])
     assert alive(pid)
     assert len(list(tmp_path.iterdir())) == 1
@@ -454,8 +455,8 @@ def test_bad_records_of_a_program_are_found_and_skipped(space: RemoteSpace, tmp_
 @on_linux
 @pytest.mark.parametrize("end", [pytest.param("timeout", marks=pytest.mark.faults), "cancel"])
 def test_a_program_ends_with_its_task_and_what_it_has_started_too(
-    end: str, space: RemoteSpace, tmp_path: Path, alive: Callable[[int], bool],
-    eventually: Callable[..., Any],
+    end: str, space: RemoteSpace, standing_cluster: Any, tmp_path: Path,
+    alive: Callable[[int], bool], eventually: Callable[..., Any],
 ) -> None:  # fmt: skip
     pids = tmp_path / "pids"
     hangs = [
@@ -472,8 +473,10 @@ def test_a_program_ends_with_its_task_and_what_it_has_started_too(
 
     if end == "cancel":
         assert all(map(alive, started))
+        assert [*standing_cluster.temporary.rglob("program-*")]
         run.cancel()
 
     with pytest.raises(MapReduceError):
         run.result(20)
     eventually(lambda: not any(map(alive, started)))
+    eventually(lambda: not [*standing_cluster.temporary.rglob("program-*")])
