@@ -1,4 +1,4 @@
-"""Sort: all lines of the input in order, by their bytes, as ``LC_ALL=C sort`` has it.
+"""Sort: all lines of the input in order, by their bytes, as `LC_ALL=C sort` has it.
 
 "Distributed sort" in section 2.3 of the MapReduce paper, and the benchmark of its section 5.3: lines
 of 100 bytes, of which the first ten are the key.

@@ -51,14 +51,16 @@ class _Sent(NamedTuple):
 class run_program:  # noqa: N801 - reads as the words it is
     r"""Make a map, combine or reduce of a program: one process for each task.
 
-    As *map* it reads the split's records, one a line. As *combine* or *reduce* it reads
-    ``key TAB value`` lines that come sorted by key, so equal keys follow each other; what exceeds
-    the memory of the worker is spilled. Each line it prints is a pair, cut at the first tab; the value
-    of one without a tab is None. As reduce, such a line is a result of its own, a str.
+    As *map* it reads the split's records, one a line; a split that is a mere text, such as a path,
+    is one record. As *combine* or *reduce* it reads ``key TAB value`` lines that come sorted by
+    key, so equal keys follow each other; what exceeds the memory of the worker is spilled. Each
+    line it prints is a pair, cut at the first tab; the value of one without a tab is None. As
+    reduce, such a line is a result of its own, a str.
 
-    It runs in a new folder, empty but for `files`, which is gone when it ends. It ends with its task,
-    and so do the processes that it has started. What it writes to its standard error is shown with the worker's
-    name, but lines ``reporter:counter:GROUP,NAME,AMOUNT`` count for the counter ``GROUP.NAME``.
+    It runs in a new folder, empty but for `files`, which is gone when it ends. It ends with its
+    task, and so do the processes that it has started. What it writes to its standard error is shown
+    with the worker's name, but lines ``reporter:counter:GROUP,NAME,AMOUNT`` count for the counter
+    ``GROUP.NAME``.
 
     In a function of your own it is a function of an iterable: ``run_program(["sort"])(lines)``
     returns an iterator of pairs.
@@ -71,8 +73,8 @@ class run_program:  # noqa: N801 - reads as the words it is
         sort: Whether what it reads is pairs, to be sorted by key; None: as combine and reduce yes,
             as map no. With False as reduce, a program that groups by itself is spared the sorting.
         files: Paths of files, here, that it needs: the program itself, scripts, word lists. They
-            are read now, travel with the job and lie in the folder where it runs, under their bare names;
-            those that may be executed may be so there, and are found first.
+            are read now, travel with the job and lie in the folder where it runs, under their bare
+            names; those that may be executed may be so there, and are found first.
         env: Variables for it, beside those of the worker.
 
     Raises:
@@ -125,7 +127,8 @@ class run_program:  # noqa: N801 - reads as the words it is
 
     def __call__(self, given: Iterable[Any]) -> Iterator[Any]:
         """Run the program on records or pairs; return an iterator of what it prints."""
-        blocks = self._blocks(given, allowance())
+        records = [given] if isinstance(given, (str, bytes)) else given
+        blocks = self._blocks(records, allowance())
         return (
             chain.from_iterable(blocks) if self._gives_results else PairBlocks.from_blocks(blocks)
         )

@@ -23,6 +23,7 @@ from mapreduce import (
     MapReduceJob,
     ProgramFailedError,
     RecordFailedError,
+    Split,
     TextFiles,
     run_program,
     sum_values,
@@ -199,6 +200,13 @@ def test_a_line_longer_than_any_pipe_comes_through_whole() -> None:
         ("y", None),
         (long, None),
     ]
+
+
+def test_a_split_that_is_a_path_is_a_line_to_read(text: Path) -> None:
+    job = job_on([Split(str(text))], map=run_program(["xargs", "cksum"]), map_tasks=None)
+    job.reduce, job.reduce_tasks = run_program(["cat"]), 1
+
+    assert job.run_sequential() == [[shell('cksum "$1"', text).decode().rstrip()]]
 
 
 def test_a_folder_of_output_holds_what_the_program_has_printed(text: Path, tmp_path: Path) -> None:
