@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from jobs import (
     asymmetric_friends,
+    external,
     friend_count,
     grep,
     inverted_index,
@@ -18,6 +19,9 @@ from jobs import (
     matrix_multiply,
     most_used_word,
     page_rank,
+    reverse_links,
+    sort,
+    term_vectors,
     unique_trims,
     url_count,
     word_count,
@@ -53,6 +57,7 @@ class ReadyMadeJob(Protocol):
 
 CATALOGUE: dict[str, ReadyMadeJob] = {
     "asymmetric_friends": asymmetric_friends,
+    "external": external,
     "friend_count": friend_count,
     "grep": grep,
     "inverted_index": inverted_index,
@@ -61,6 +66,9 @@ CATALOGUE: dict[str, ReadyMadeJob] = {
     "matrix_multiply": matrix_multiply,
     "most_used_word": most_used_word,
     "page_rank": page_rank,
+    "reverse_links": reverse_links,
+    "sort": sort,
+    "term_vectors": term_vectors,
     "unique_trims": unique_trims,
     "url_count": url_count,
     "word_count": word_count,

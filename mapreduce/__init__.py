@@ -25,6 +25,7 @@ from mapreduce.errors import (
     NoWorkersError,
     OutputError,
     PartitionError,
+    ProgramFailedError,
     RecordFailedError,
     UnstableKeyError,
 )
@@ -44,6 +45,7 @@ from mapreduce.report import Progress, Report, SkippedTask
 from mapreduce.skipping import SkippedRecord
 
 if TYPE_CHECKING:
+    from mapreduce.external import run_program
     from mapreduce.job import MapReduceJob
     from mapreduce.run import JobRun
 
@@ -56,17 +58,19 @@ __all__ = [
     "BytesOutput", "JsonLinesOutput", "KeepBlocks", "ParquetOutput", "PickleOutput", "TextOutput",
     # Its functions
     "by_key", "collect", "count_values", "each", "hash_partition", "max_value", "min_value",
-    "range_partition", "stable_hash", "sum_values", "top",
+    "range_partition", "run_program", "stable_hash", "sum_values", "top",
     # Errors
     "InputError", "InvalidJobError", "InvalidPairsError", "JobCancelledError", "JobFailedError",
     "JobHasDriverError", "JobNotFoundError", "JobSupersededError", "LedgerError", "MapReduceError",
-    "NoWorkersError", "OutputError", "PartitionError", "RecordFailedError", "UnstableKeyError",
+    "NoWorkersError", "OutputError", "PartitionError", "ProgramFailedError", "RecordFailedError",
+    "UnstableKeyError",
 ]  # fmt: skip
 
 
-#: What a driver needs, and where it is. A worker process imports this package for what its tasks
+#: What a driver needs, or few jobs do, and where it is. A worker process imports this package for what its tasks
 #: call, and can do without: that would be half of the time it takes.
-_FOR_DRIVERS = {"JobRun": "mapreduce.run", "MapReduceJob": "mapreduce.job"}
+_FOR_DRIVERS = {"JobRun": "mapreduce.run", "MapReduceJob": "mapreduce.job",
+                "run_program": "mapreduce.external"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from mapreduce.errors import InvalidJobError
+from mapreduce.external import run_program
 from mapreduce.grouping import by_key, each
 from mapreduce.ranges import range_partition
 
@@ -20,6 +21,7 @@ _GETS: Final = {
     "partition": (2, "a key and R", "see hash_partition"),
 }
 _CALL_FIRST: Final = {each: "each(function)", by_key: "by_key(function)",
+                      run_program: "run_program([...])",
                       range_partition: "range_partition()"}  # fmt: skip
 
 

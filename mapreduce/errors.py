@@ -10,6 +10,7 @@
     ├── InputError                        a file is missing, has changed or is not such text
     ├── OutputError                       an output cannot be written there, or not in its format
     ├── RecordFailedError                 a user's function raised; .record, .position, .where, .kind
+    ├── ProgramFailedError                a program of run_program failed; .command, .status, .stderr
     ├── JobFailedError                    the job is over; .remote_traceback and what it was about
     ├── JobCancelledError                 somebody cancelled the job
     ├── JobSupersededError                another driver has taken the job over
@@ -24,6 +25,8 @@ All of them survive pickling: an error with fields hands every field to ``super(
 from __future__ import annotations
 
 import reprlib
+import shlex
+import signal
 
 from workers.errors import summary
 
@@ -96,6 +99,38 @@ class RecordFailedError(MapReduceError):
         return f"failed on {self.kind} {self.record}" + (f" ({place})" if place else "")
 
 
+class ProgramFailedError(MapReduceError):
+    """A program that is a map, combine or reduce could not be started, or ended badly.
+
+    Attributes:
+        command: It and its arguments. host: Where it ran.
+        status: Its exit status; of one that was killed, minus the signal's number, as `subprocess`
+            has it; None: it could not be started.
+        stderr: The last lines of its standard error. reason: Why it could not be started.
+    """
+
+    def __init__(
+        self, command: list[str], host: str, status: int | None, stderr: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(command, host, status, stderr, reason)
+        self.command = command
+        self.host = host
+        self.status = status
+        self.stderr = stderr
+        self.reason = reason
+
+    def __str__(self) -> str:
+        ended = f"{shlex.join(self.command):.{_RECORD_REPR_LIMIT}} on {self.host}"
+        if self.status is None:
+            return f"{ended}: {self.reason}"
+        if self.status < 0:
+            ended += f" was killed by {_signal_name(-self.status)}"
+        else:
+            ended += f" ended with status {self.status}"
+        said = "\n".join(f"  {line}" for line in self.stderr.splitlines())
+        return f"{ended}; it said:\n{said}" if said else f"{ended}, and said nothing"
+
+
 class JobFailedError(MapReduceError):
     """The job failed for good, most often because a user's function raised.
 
@@ -159,6 +194,13 @@ class LedgerError(MapReduceError):
 
 class NoWorkersError(MapReduceError):
     """No worker serves this job; the message says why."""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def shorten(value: object) -> str:

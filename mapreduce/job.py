@@ -17,6 +17,7 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError
+from mapreduce.external import run_program
 from mapreduce.feeder import Planned
 from mapreduce.grouping import by_key
 from mapreduce.inputs.splits import (
@@ -306,8 +307,9 @@ class MapReduceJob:
         if partition is hash_partition and isinstance(self.reduce, by_key) and self.reduce.group:
             partition = _ByGroup(self.reduce.group)  # or a group would be in several partitions
         return Functions(
-            self.map, self.combine, partition, self.reduce, memory, tuple(self.modules)
-        )
+            _in_phase("map", self.map), _in_phase("combine", self.combine), partition,
+            _in_phase("reduce", self.reduce), memory, tuple(self.modules),
+        )  # fmt: skip
 
 
 def _description(maps: int, reduces: int, options: Options) -> dict[str, Any]:
@@ -316,6 +318,11 @@ def _description(maps: int, reduces: int, options: Options) -> dict[str, Any]:
         "maps": maps, "reduces": reduces, "priority": options.priority,
         "task_timeout": options.task_timeout,
     }  # fmt: skip
+
+
+def _in_phase(phase: str, function: Any) -> Any:
+    """Return a function of the job; a program reads, and says, another thing in each phase."""
+    return function.in_phase(phase) if isinstance(function, run_program) else function
 
 
 class _ByGroup:
