@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import IO, Any
+from typing import IO
 
 from mapreduce.inputs.counted import Records
 from mapreduce.inputs.filerange import FileRange, LocalFile

@@ -269,7 +269,7 @@ def test_the_load_is_what_agents_tell_and_whatever_waits_for_any_of_them(
         (("west/2", "west", 1, "no tasks")),
     ]
     for each in told:
-        engine.space.write(("running", *each))
+        engine.space.write(("running", *each, ((11, 1 << 20),)))
     assert engine.load() == Load(False, 2, [Running("east/1", "east", 11, "map", 0, 1.5)])
 
     engine.space.write(task(5)._replace(job="other").to_tuple(engine.space.key))
