@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from byhand import Job, begun, say_and_wait, wait_for_file
 from tuplespace.errors import MatchTimeoutError
-from workers.presence import LONG_SECONDS
+from workers.presence import LONG_SECONDS, Presence
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -73,6 +74,50 @@ def test_the_long_task_of_a_group_of_short_ones_is_known(
     assert told[1:4] == (job.id, "work", 230)
     (tmp_path / "go").touch()
     assert len(job.outcomes(60)) == 60
+
+
+def test_an_agent_tells_the_memory_of_all_its_workers(
+    cluster: Any, new_job: Callable[..., Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent(processes=2)
+    job = new_job()
+    folder = str(tmp_path)
+
+    def fill(_: int) -> None:
+        held = bytearray(b"x") * (80 << 20)
+        Path(folder, f"begun-{os.getpid()}").touch()
+        wait_for_file(Path(folder, "go"))
+        del held
+
+    job.write(fill, 1)
+    [full] = eventually(begun(tmp_path))
+    told = eventually(
+        lambda: (now := dict(job.space.read(RUNNING)[5])).get(full, 0) > 80 << 20 and now
+    )
+    assert len(told) == 2
+    for pid, size in told.items():  # as another program sees it, which looks a little later
+        found = subprocess.check_output(["ps", "-o", "ppid=,rss=", "-p", str(pid)], text=True)
+        parent, resident = map(int, found.split())
+        assert parent == agent.pid
+        assert size == pytest.approx(1024 * resident, rel=0.1)
+    (tmp_path / "go").touch()
+
+
+def test_an_idle_agent_tells_no_more_often_because_memory_changes() -> None:
+    class Written:
+        space_id, count = "", 0
+
+        def swap(self, template: Any, value: Any, lease: float) -> None:
+            self.count += 1
+
+        write = swap
+
+    space, looks = Written(), iter(range(1000))
+    presence = Presence("h/1", "h", 1)
+    presence._space = space  # type: ignore[assignment]
+    for _ in range(50):
+        presence.tell(1, (), lambda: [(7, next(looks))])
+    assert (space.count, next(looks)) == (1, 1)
 
 
 @pytest.mark.faults
