@@ -70,15 +70,11 @@ class Reporter:
 def _reduced(plan: Plan) -> tuple[int, int]:
     """Return how much of the reduces' work is done, and of how much: bytes, and one for each."""
     sizes = plan.volume.sizes
-    done = sum(
-        size for size, result in zip(sizes, plan.results, strict=True) if result is not None
-    )
+    done = sum(size for size, result in zip(sizes, plan.results, strict=True) if result is not None)
     return done + plan.reduces_done, sum(sizes) + len(sizes)
 
 
-def _phase_report(
-    phase: str, plan: Plan, tally: Tally, splits: Sequence[Described]
-) -> PhaseReport:
+def _phase_report(phase: str, plan: Plan, tally: Tally, splits: Sequence[Described]) -> PhaseReport:
     times = list(tally.times(plan, phase))
     slowest = [
         TimedTask(phase, each.number, each.seconds, each.worker,

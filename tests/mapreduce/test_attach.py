@@ -337,7 +337,9 @@ def test_output_files_are_finished_once_by_the_driver_that_has_the_job(
     drivers: Any, standing_cluster: Any, eventually: Callable[..., Any]
 ) -> None:
     out = drivers.folder / "out"
-    stop = STOP_AT_THE_END.replace("results import Values", "committing import FileResults as Values")
+    stop = STOP_AT_THE_END.replace(
+        "results import Values", "committing import FileResults as Values"
+    )
     process, job = drivers.start(f"{stop}job.output = {str(out)!r}\n")
     drivers.let(*JOB_FIRSTS, "reduce")
     assert process.stdout.readline() == "at the end\n"
