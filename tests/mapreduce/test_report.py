@@ -41,6 +41,7 @@ from mapreduce.pace import Pace
 from mapreduce.phases import run_map
 from mapreduce.plan import MAP, REDUCE, Plan
 from mapreduce.report import Partition, PhaseReport, Report, SlowTask, TimedTask
+from mapreduce.selecting import Selection
 from mapreduce.shuffle import MapOutput, output_in, output_of
 from mapreduce.tally import Tally
 from mapreduce.volume import Volume
@@ -48,6 +49,7 @@ from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
 from workers.blocks import Frame, Location
 from workers.task import LOST, OK, Outcome
+from workers.tracking import blank_page
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -131,6 +133,24 @@ def test_a_map_that_stops_early_has_read_what_it_took_or_of_a_list_all(
         assert (name, read_of(split, lambda _: [])) == (name, 0)
     [split] = plan_splits(list(range(50)), 1)
     assert read_of(split, first_seven) == 50
+
+
+def test_skipped_records_were_read_and_those_that_a_probe_leaves_were_not(
+    inputs: dict[str, Any],
+) -> None:
+    for name in ("lines", "a list", "json lines, blank ones not"):
+        data, records = inputs[name]
+        [split] = plan_splits(data, 1)
+        for options, read in (({"skip": [3, 5]}, records), ({"first": 40}, 40)):
+            for function in (each(lambda record: [(str(record), 1)]), all_of):
+                reading = Reading()
+                selection = Selection(options, blank_page())
+                for _ in run_map(
+                    split, function, None, hash_partition, 2, None, selection, reading
+                ):
+                    pass
+                whole = isinstance(data, list)
+                assert (name, reading.records) == (name, records if whole else read)
 
 
 def test_batches_of_any_kind_are_counted_as_they_are_gone_through() -> None:

@@ -329,6 +329,7 @@ def test_a_task_whose_worker_is_stopped_is_run_by_another_and_its_slot_is_free_a
     assert ("call", "back_up", "map", 5) in ledgers.events(run.id)
     assert run.progress().attempts_failed == 0
     assert sum(run.report.tasks_by_worker.values()) == 14
+    assert (run.report.map.tasks, run.report.map.attempts, run.report.map.failed) == (12, 13, 0)
 
 
 def test_a_task_that_takes_ten_times_the_median_is_reported_and_left_alone_if_that_is_wanted(
