@@ -25,14 +25,14 @@ from workers.task import Outcome
 logger = logging.getLogger(__name__)
 
 
-class _Split(Protocol):
+class Described(Protocol):
     """What can say what it is: one that is still here, or one of a ledger."""
 
     def describe(self) -> str:
         """See `PlannedSplit.describe`."""
 
 
-def worked_on(splits: Sequence[_Split], phase: str, number: int) -> str:
+def worked_on(splits: Sequence[Described], phase: str, number: int) -> str:
     """Say what a task is about."""
     return splits[number].describe() if phase == MAP else f"partition {number}"
 
@@ -49,7 +49,7 @@ class Undertaker:
         self._splits: Sequence[Any] = ()
         self._told = 0
 
-    def look(self, plan: Plan, engine: Engine, splits: Sequence[_Split]) -> Outcome | None:
+    def look(self, plan: Plan, engine: Engine, splits: Sequence[Described]) -> Outcome | None:
         """Tell what is new; after each outcome.
 
         Returns:

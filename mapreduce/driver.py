@@ -35,6 +35,7 @@ from mapreduce.outputs.results import Results
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.reception import received
 from mapreduce.report import Progress, Report
+from mapreduce.reporting import Reporter
 from mapreduce.shuffle import MapOutput
 from mapreduce.stragglers import Stragglers
 from mapreduce.tally import Tally
@@ -71,7 +72,7 @@ class Driver:
         results: What becomes of the reduces' results.
 
     Attributes:
-        report: What it took, so far. cancelled: Set it, and `drive` ends with JobCancelledError.
+        began: When, by the monotonic clock. report: What it took, so far. cancelled: Set it, and `drive` ends with JobCancelledError.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Driver:
     ) -> None:
         self.job = job
         self.report = Report()
+        self.began = time.monotonic()
+        self._reporter = Reporter(self.report, self.began)
         self.cancelled = threading.Event()
         self._splits: Sequence[PlannedSplit | RecordedSplit] = ()
         self._manning = Manning(job, this_runtime(), time.monotonic())
@@ -119,12 +122,7 @@ class Driver:
 
     def progress(self) -> Progress:
         """Return how far it is; never blocks."""
-        plan = self._plan
-        return Progress(
-            sum(output is not None for output in plan.outputs), len(plan.outputs),
-            sum(result is not None for result in plan.results), len(plan.results),
-            plan.failed_attempts, self._manning.notice,
-        )  # fmt: skip
+        return self._reporter.progress(self._plan, self._manning.notice, time.monotonic())
 
     def counters(self) -> Counter[str]:
         """Return the sums of what the tasks that are done have counted."""
@@ -142,7 +140,11 @@ class Driver:
         if self._inheritance is None:
             engine.open(self.job, self._planned.description)
         self._results.begin(engine)
-        self._carry(engine)
+        try:
+            self._carry(engine)
+        finally:
+            with self._lock:
+                self._reporter.fill(self._plan, self._tally, self._splits)
         self._results.finish()
 
     def stop(self) -> None:
@@ -187,15 +189,13 @@ class Driver:
         else:
             self._take_up(self._inheritance, engine, task_of)
         while not self._plan.done:
+            with self._lock:
+                self._reporter.look(self._plan, self._tally, self._splits, time.monotonic())
             for outcome in self._next_outcomes(engine):
                 if orders := self._take_in(outcome, engine):
                     engine.write(map(task_of, orders))
             engine.taken_in()
             engine.write(task_of(order, backup=True) for order in self._backups(engine))
-        outputs = [output for output in self._plan.outputs if output is not None]
-        self.report.pairs = sum(output.pairs for output in outputs)
-        self.report.shuffle_bytes = sum(output.size for output in outputs)
-        self.report.distant_bytes = sum(output.distant_bytes for output in outputs)
 
     def _send_work(self, engine: Engine) -> dict[str, Parcel]:
         work = self._planned.work

@@ -19,6 +19,7 @@ from mapreduce.columns import Columns
 from mapreduce.combining import CombineFunction, combined
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
+from mapreduce.inputs.counted import Reading
 from mapreduce.inputs.filesplit import OpenAt
 from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.pairs import Pair, as_pairs, pairs_of_columns
@@ -38,11 +39,13 @@ def run_map(
     R: int,  # noqa: N803 - R, as in the paper
     open_at: OpenAt | None = None,
     selection: Selection | None = None,
+    reading: Reading | None = None,
 ) -> Iterator[list[Columns]]:
     """Do a whole map task: one split in, R partitions out.
 
     Args:
         selection: Which records to leave out; None: none.
+        reading: Notes how many records are read.
 
     Yields:
         R columns; more than once if the pairs are too many to hold them all. Those of a later
@@ -53,10 +56,12 @@ def run_map(
             came from. Whatever else the user's functions raise comes through as it is.
     """
     try:
+        reading = reading or Reading()
         if selection is None:
-            records = split.records(open_at)
+            records = reading.of(split.records(open_at))
         else:
-            map, records = selection.of_map(map, split, open_at)
+            records = reading.of(selection.records_of(split, open_at))
+            map, records = selection.of_map(map, records)
         pairs = combined(combine, map_split(map, records))
         yield from deal(pairs, partition, R)
     except RecordFailedError as error:

@@ -37,15 +37,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from mapreduce.misfits import misfit
 from mapreduce.options import SKIP, Options
 from mapreduce.shuffle import MapOutput, empty_output, sources_of
 from mapreduce.skipping import SkippedRecord, Skipping, Verdict
+from mapreduce.volume import Volume
 from workers.blocks import Location
-from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome
+from workers.task import DIED, LOST, MEMORY, OK, REFUSED, Outcome
 
 MAP: Final = "map"
 REDUCE: Final = "reduce"
-STATUSES: Final = (OK, ERROR, DIED, LOST, REFUSED)
 #: How many attempts of one task may end with the death of their worker.
 DEATHS: Final = 4
 #: How many may because of the memory they used: another worker may have more, but a third try
@@ -82,7 +83,9 @@ class Plan:
         results: For each reduce the outcome that won, None until one has; that of a reduce which
             is skipped is the one that has buried it.
         failure: The outcome that ended the job, None while it may succeed.
-        failed_attempts: How many attempts did not end OK.
+        ordered, failed: How many attempts of each phase were ordered, and how many did not end OK.
+        maps_done, reduces_done: How many tasks have an output, or a result.
+        volume: What the maps that are done have read and written.
         buried: The last outcomes of the tasks that have failed for good.
         under_way: Of each task that is, the attempts that may end it: one, or two (see `back_up`).
         more_maps: Whether others may come.
@@ -99,7 +102,10 @@ class Plan:
         self.outputs: list[MapOutput | None] = [None] * map_tasks
         self.results: list[Outcome | None] = [None] * reduce_tasks
         self.failure: Outcome | None = None
-        self.failed_attempts = 0
+        self.ordered: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.maps_done = self.reduces_done = 0
+        self.volume = Volume()
         self.buried: list[Outcome] = []
         self.under_way: dict[tuple[str, int], tuple[int, ...]] = {}
         self.options = options
@@ -119,14 +125,22 @@ class Plan:
         self._issued: dict[tuple[int, int], int] = {}
         self._voided: dict[int, MapOutput] = {}
         self._waiting = set(range(reduce_tasks))
-        #: How many maps that there are have no output.
-        self.maps_to_do = map_tasks
         self.more_maps = more_maps
 
     @property
     def done(self) -> bool:
         """Whether every reduce has a result."""
-        return None not in self.results
+        return self.reduces_done == len(self.results)
+
+    @property
+    def maps_to_do(self) -> int:
+        """How many maps that there are have no output."""
+        return len(self.outputs) - self.maps_done
+
+    @property
+    def failed_attempts(self) -> int:
+        """How many attempts did not end OK."""
+        return self.failed.total()
 
     def start(self) -> list[Order]:
         """Return the first tasks."""
@@ -139,7 +153,6 @@ class Plan:
         assert self.more_maps
         self.outputs.append(None)
         self._output_since.append(0)
-        self.maps_to_do += 1
         return self._order(MAP, len(self.outputs) - 1)
 
     def no_more_maps(self) -> list[Order]:
@@ -148,25 +161,12 @@ class Plan:
         return self._reduces() if self.failure is None else []
 
     def misfit(self, outcome: Outcome) -> str:
-        """Return why this cannot be the outcome of a task of this job; "": it can.
-
-        Whoever may write to the space may write such tuples.
-        """
+        """Return why this cannot be the outcome of a task of this job; "": it can."""
         tasks = {MAP: len(self.outputs), REDUCE: len(self.results)}.get(outcome.phase, 0)
         if type(outcome.number) is not int or not 0 <= outcome.number < tasks:
             return "there is no such task"
-        if not 0 <= outcome.attempt < self._attempts[outcome.phase, outcome.number]:
-            return f"there was no attempt {outcome.attempt}"
-        if outcome.status not in STATUSES:
-            return f"no attempt ends as {outcome.status!r}"
-        if outcome.status == OK and outcome.value is None:
-            return "it has no value"
-        maps = outcome.details.get("maps", ()) if outcome.status == LOST else ()
-        if type(maps) not in (tuple, list) or not all(
-            type(number) is int and 0 <= number < len(self.outputs) for number in maps
-        ):
-            return "it misses maps that do not exist"
-        return ""
+        attempts = self._attempts[outcome.phase, outcome.number]
+        return misfit(outcome, attempts, len(self.outputs))
 
     def decide(self, outcome: Outcome, output: MapOutput | None = None) -> list[Order]:
         """Take in one outcome and return the tasks to write now.
@@ -188,9 +188,9 @@ class Plan:
             if outcome.phase == MAP:
                 assert output is not None
                 return self._map_done(outcome.number, output)
-            self.results[outcome.number] = outcome
+            self._reduce_done(outcome)
             return []
-        self.failed_attempts += not probe
+        self.failed[outcome.phase] += not probe
         missing = outcome.details.get("maps", ()) if outcome.status == LOST else ()
         if missing and outcome.phase == REDUCE:
             last = None if task in self.under_way else self._last_words.get(task)
@@ -276,6 +276,7 @@ class Plan:
     def _order(self, phase: str, number: int, sources: list[Any] | None = None) -> Order:
         attempt = self._attempts[phase, number]
         self._attempts[phase, number] += 1
+        self.ordered[phase] += 1
         self.under_way[phase, number] = (*self.under_way.get((phase, number), ()), attempt)
         self._orders += 1
         if phase == REDUCE:
@@ -323,7 +324,7 @@ class Plan:
         self._forget((outcome.phase, outcome.number))
         if outcome.phase == MAP:
             return self._map_done(outcome.number, empty_output(len(self.results)))
-        self.results[outcome.number] = outcome
+        self._reduce_done(outcome)
         return []
 
     def _fail_for_bad_records(self, outcome: Outcome) -> list[Order]:
@@ -333,7 +334,8 @@ class Plan:
 
     def _map_done(self, number: int, output: MapOutput) -> list[Order]:
         self.outputs[number] = output
-        self.maps_to_do -= 1
+        self.maps_done += 1
+        self.volume.add(output)
         self._output_since[number] = self._orders
         old = self._voided.pop(number, None)
         if old is not None:
@@ -343,8 +345,13 @@ class Plan:
                     self._skipping.forget((REDUCE, partition))
         return self._reduces()
 
+    def _reduce_done(self, outcome: Outcome) -> None:
+        self.results[outcome.number] = outcome
+        self.reduces_done += 1
+
     def _void_reduce(self, partition: int) -> None:
         """Let no outcome of the attempts so far count."""
+        self.reduces_done -= self.results[partition] is not None
         self.results[partition] = None
         self._forget((REDUCE, partition))
         self._waiting.add(partition)
@@ -364,7 +371,8 @@ class Plan:
                     return []
                 self._voided[number] = output
                 self.outputs[number] = None
-                self.maps_to_do += 1
+                self.maps_done -= 1
+                self.volume.remove(output)
                 orders.append(self._order(MAP, number))
         return orders or self._reduces()
 
@@ -376,10 +384,7 @@ class Plan:
         outputs = self._outputs()
         # The largest first, so that the last to end is a small one.
         waiting = [number for number in self._waiting if self.results[number] is None]
-        waiting.sort(key=lambda number: (-_size(number, outputs), number))
+        self.volume.divide(outputs, len(self.results))
+        waiting.sort(key=lambda number: (-self.volume.sizes[number], number))
         self._waiting = set()
         return [self._order(REDUCE, number, sources_of(number, outputs)) for number in waiting]
-
-
-def _size(partition: int, outputs: list[MapOutput]) -> int:
-    return sum(output.part_size(partition) for output in outputs)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, is_dataclass
+from heapq import nsmallest
+from typing import Any, Final, NamedTuple
 
 from mapreduce.skipping import SkippedRecord
+
+#: Of partitions so many are told of as plain data.
+_WORST: Final = 20
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,13 @@ class Progress:
         map_done, map_total, reduce_done, reduce_total: Tasks; of a stream that is still being read,
             the maps known so far. attempts_failed: Attempts that did not end well. notice: Why nothing may
             be happening; empty if all is well.
-        seconds: Since the job began. records: That the maps done have read. shuffle_bytes: That they have
-            written for reduce.
-        seconds_left: How long it may still take, at the pace so far; None: too early to say.
+            The done go back when what a worker had is lost, and done again.
+        seconds: Since this driver began, until it has ended. records: That the maps done have read.
+        shuffle_bytes: That they have written for reduce.
+        seconds_left: How long the *phase* under way may still take, map or reduce, at its pace of
+            late: of maps by how many are done, of reduces by how many bytes; 0 once both are done.
+            None: too early to say, since less than a tenth of the phase is done, or the data is a
+            stream that is still being read. How long reduces will take nobody knows before.
     """
 
     map_done: int = 0
@@ -66,10 +75,13 @@ class PhaseReport:
     """What one phase of a job took.
 
     Attributes:
-        tasks: Done. attempts: In all, those that failed and backup tasks included. failed: Attempts
-            that did not end well.
-        seconds: Of all tasks that are done, added up. median: Of them. slowest: Up to three of them.
+        tasks: Done, and not skipped; a lost map that ran again is one. attempts: That were ordered,
+            those that failed and backup tasks included. failed: Attempts that did not end well.
+        seconds: Of all tasks that are done, added up: of each the attempt that counts. median: Of
+            them. slowest: Up to three of them, the slowest first.
         records: That maps read; pairs, for reduce. bytes: That maps wrote for reduce, and reduce read.
+            Of a list a map is taken to read all, however much it goes through; an object that the
+            user gave in a `Split` has as many records as it has a length, or is one.
     """
 
     tasks: int = 0
@@ -123,6 +135,11 @@ class SlowTask(NamedTuple):
 class Report:
     """What a job took.
 
+    While it runs, `tasks_by_worker`, `backup_tasks`, `moved_blocks` and what is slow or skipped are as
+    of now; `seconds` is there once it has ended, well or not; all others are once the maps are done,
+    and again at the end. A driver that has taken a job over tells of what was done before, too, but
+    for `seconds`, `backup_tasks`, `moved_blocks` and what was slow.
+
     Attributes:
         seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
         pairs, shuffle_bytes: Between map and reduce.
@@ -132,8 +149,8 @@ class Report:
         skipped: The bad records left out, see `MapReduceJob.skip_bad_records`: maps' first, in order.
         skipped_tasks: Those that failed for good, see `MapReduceJob.on_bad_task`.
         moved_blocks: How often another agent of a host took over a block file of one that was gone.
-        map, reduce: What each phase took; whole once the job has ended.
-        partitions: What each reduce task was given, once the maps are done.
+        map, reduce: What each phase took.
+        partitions: What each reduce task was given, by number.
     """
 
     seconds: float = 0.0
@@ -150,6 +167,19 @@ class Report:
     reduce: PhaseReport = field(default_factory=PhaseReport)
     partitions: list[Partition] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, such as JSON can hold: what is no number is None.
+
+        Of ``partitions`` it has the ``worst``, the largest first, and what all have together.
+        """
+        told = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        worst = nsmallest(_WORST, self.partitions, key=lambda each: (-each.bytes, each.number))
+        told["partitions"] = {
+            "count": len(self.partitions), "pairs": sum(each.pairs for each in self.partitions),
+            "bytes": sum(each.bytes for each in self.partitions), "worst": _plain(worst),
+        }  # fmt: skip
+        return told
+
     def took(self, phase: str, number: int, seconds: float) -> None:
         """Note how long a task took that may have been noticed as slow."""
         self.slow_tasks = [
@@ -157,3 +187,16 @@ class Report:
             if (each.phase, each.number) == (phase, number) else each
             for each in self.slow_tasks
         ]  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of a report as plain data."""
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return {name: _plain(each) for name, each in value._asdict().items()}  # type: ignore[attr-defined]
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

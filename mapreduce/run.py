@@ -43,7 +43,6 @@ class JobRun:
         self._results = results
         self._error: BaseException | None = None
         self._ended = threading.Event()
-        self._started = time.monotonic()
         self._thread = threading.Thread(
             target=self._run, args=(engine,), name=f"driver-{id}", daemon=True
         )
@@ -136,7 +135,7 @@ class JobRun:
             self._results.abandon()
             self._error = error
         finally:
-            self.report.seconds = time.monotonic() - self._started
+            self.report.seconds = time.monotonic() - self._driver.began
             self._ended.set()
 
 

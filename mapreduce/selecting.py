@@ -98,15 +98,17 @@ class Selection:
 
     # -- maps
 
-    def of_map(
-        self, function: Callable[[Any], Any], split: PlannedSplit, open_at: OpenAt | None
-    ) -> tuple[Callable[[Any], Any], Any]:
-        """Return the map function and what it is to get."""
+    def records_of(self, split: PlannedSplit, open_at: OpenAt | None) -> Any:
+        """Return the records of a split, those that cannot be read too."""
         self._split = split, open_at
         if isinstance(split, FileSplit):
-            records: Any = split.records(open_at, lenient=True)
-        else:
-            records = split.records(open_at)
+            return split.records(open_at, lenient=True)
+        return split.records(open_at)
+
+    def of_map(
+        self, function: Callable[[Any], Any], records: Any
+    ) -> tuple[Callable[[Any], Any], Any]:
+        """Return the map function and what it is to get of these records."""
         if isinstance(function, each):
             return each(self._guarded(function.function)), islice(self._read(records), self.first)
         if isinstance(records, (list, tuple, range)):

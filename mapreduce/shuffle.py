@@ -9,8 +9,11 @@ small needs no file, it travels with the outcome.
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from operator import sub
 from typing import Any, Final, NamedTuple
 
 from mapreduce.columns import Columns, decode, encode
@@ -28,6 +31,8 @@ _FIRST_FRAME_PAIRS: Final = 10_000
 _FRAME_MEMORY: Final = 4 * FRAME_BYTES
 _SAMPLE: Final = 8
 _FRAME: Final = struct.Struct("<QQ16s")
+#: The kinds of array that counts may be in, by how many bytes one takes.
+_COUNTS: Final = "BHIQ"
 
 
 class MapOutput(NamedTuple):
@@ -38,6 +43,8 @@ class MapOutput(NamedTuple):
         ends: For each partition, where its frames end in `frames`. frames: Packed, all of them.
         pairs: How many in all.
         distant_bytes: Input read from the driver's host, because this one has no such files.
+        counts: How many pairs each partition has; empty: nobody says.
+        records: How many the map has read.
     """
 
     location: Location | None
@@ -46,6 +53,8 @@ class MapOutput(NamedTuple):
     pairs: int
     distant_bytes: int = 0
     content: bytes = b""
+    counts: array[int] = array("B")
+    records: int = 0
 
     def part(self, partition: int) -> list[Frame]:
         """Return the frames of a partition."""
@@ -53,14 +62,23 @@ class MapOutput(NamedTuple):
         packed = memoryview(self.frames)[start : self.ends[partition]]
         return [Frame(*frame) for frame in _FRAME.iter_unpack(packed)]
 
-    def part_size(self, partition: int) -> int:
-        """Return how many bytes a partition has."""
-        return sum(frame.length for frame in self.part(partition))
+    def part_sizes(self) -> Iterator[int]:
+        """Return how many bytes each partition has."""
+        until = [0, *accumulate(self._lengths())]
+        sums = [until[end // _FRAME.size] for end in self.ends]
+        return map(sub, sums, [0, *sums])
 
     @property
     def size(self) -> int:
         """Bytes in all."""
-        return sum(length for _, length, _ in _FRAME.iter_unpack(self.frames))
+        return sum(self._lengths())
+
+    def _lengths(self) -> array[int]:
+        """Return how many bytes each frame has: a driver asks of all parts, so this is no loop."""
+        numbers = array("Q", self.frames)
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        return numbers[1 :: _FRAME.size // numbers.itemsize]
 
     def digests(self, partition: int) -> tuple[bytes, ...]:
         """Return what tells one output of this partition from another."""
@@ -83,7 +101,7 @@ class Source(NamedTuple):
 
 def output_of(
     parts: Sequence[Sequence[Frame]], pairs: int, location: Location | None, content: bytes = b"",
-    distant_bytes: int = 0,
+    counts: Sequence[int] = (), records: int = 0,
 ) -> MapOutput:  # fmt: skip
     """Return a map's output. Args: parts: Each partition's frames; else see `MapOutput`."""
     frames = b"".join(_FRAME.pack(*frame) for part in parts for frame in part)
@@ -91,7 +109,7 @@ def output_of(
     for part in parts:
         end += len(part) * _FRAME.size
         ends.append(end)
-    return MapOutput(location, ends, frames, pairs, distant_bytes, content)
+    return MapOutput(location, ends, frames, pairs, 0, content, _compact(counts), records)
 
 
 def write_output(
@@ -100,16 +118,16 @@ def write_output(
 ) -> MapOutput:  # fmt: skip
     """Write what a map task makes, batch by batch; the blocks are whole when this returns."""
     parts: list[list[Frame]] = [[] for _ in range(reduce_tasks)]
-    pairs = 0
+    counts = [0] * reduce_tasks
     with workplace.block_file(job, name, INLINE_OUTPUT_BYTES) as file:
         encoder = _Encoder(file)
         for columns in batches:
-            pairs += sum(len(keys) for keys, _ in columns)
-            for part, (keys, values) in zip(parts, columns, strict=True):
-                part += encoder.write(keys, values)
+            for number, (keys, values) in enumerate(columns):
+                counts[number] += len(keys)
+                parts[number] += encoder.write(keys, values)
         content = file.content()
     location = workplace.location(file.path) if content is None else None
-    return output_of(parts, pairs, location, content or b"")
+    return output_of(parts, sum(counts), location, content or b"", counts)
 
 
 def try_output(batches: Iterable[Sequence[Columns]], reduce_tasks: int) -> MapOutput:
@@ -129,9 +147,30 @@ def output_in(data: bytes, reduce_tasks: int) -> MapOutput | None:
     """Return the output that a map has returned, from its pickle; None: that is no output."""
     try:
         output = load(data)
-        return output if type(output) is MapOutput and len(output.ends) == reduce_tasks else None
+        is_one = type(output) is MapOutput and len(output.ends) == reduce_tasks
+        return output if is_one and _is_sound(output, reduce_tasks) else None
     except Exception:  # noqa: BLE001  # whatever is in there, no driver dies of it
         return None
+
+
+def _is_sound(output: MapOutput, reduce_tasks: int) -> bool:
+    """Say whether a driver can count with this: another release may have made it, or anybody."""
+    numbers = output.pairs, output.distant_bytes, output.records
+    return (
+        all(type(number) is int and number >= 0 for number in numbers)
+        and type(output.counts) is array and output.counts.typecode in _COUNTS
+        and len(output.counts) in (0, reduce_tasks)
+        and len(output.frames) % _FRAME.size == 0
+        and type(output.ends) is array and output.ends.typecode == "Q"
+        and max(output.ends, default=0) <= len(output.frames)
+    )  # fmt: skip
+
+
+def _compact(counts: Sequence[int]) -> array[int]:
+    """Return these as an array of as few bytes each as will do."""
+    most = max(counts, default=0)
+    kind = next(kind for kind in _COUNTS if most < 1 << 8 * array(kind).itemsize)
+    return array(kind, counts)
 
 
 class _Encoder:

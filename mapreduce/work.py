@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mapreduce.combining import CombineFunction
+from mapreduce.inputs.counted import Reading
 from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.outputs.results import ResultWork
 from mapreduce.partition import Partitioner
@@ -42,18 +43,20 @@ class MapWork(NamedTuple):
 
     def __call__(self, split: PlannedSplit, workplace: Workplace, task: Task) -> MapOutput:
         """Run it; the blocks are whole when this returns."""
+        reading = Reading()
         split = split.at_home(task.options.get("home", "")).read_by(workplace)
         distant_before = workplace.distant_bytes()
         name = f"map-{task.number}"
         with _allowed(self.memory, workplace, task), _selected(workplace, task) as selection:
             batches = run_map(
                 split, self.map, self.combine, self.partition, self.reduce_tasks,
-                workplace.open_at, selection,
+                workplace.open_at, selection, reading,
             )  # fmt: skip
             if selection is not None and selection.is_probe:
                 return try_output(batches, self.reduce_tasks)
             output = write_output(batches, self.reduce_tasks, workplace, task.job, name)
-        return output._replace(distant_bytes=workplace.distant_bytes() - distant_before)
+        distant = workplace.distant_bytes() - distant_before
+        return output._replace(records=reading.records, distant_bytes=distant)
 
 
 class ReduceWork(NamedTuple):

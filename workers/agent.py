@@ -38,8 +38,8 @@ from workers.child import Child, WorkerDiedError
 from workers.claims import CLAIM_LEASE, Claims
 from workers.clerk import Clerk
 from workers.errors import WorkerError
-from workers.memory import worker_limit
-from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Running
+from workers.memory import resident, worker_limit
+from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
 from workers.servers import Listing
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
@@ -343,7 +343,8 @@ class Agent:
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep.sweep(list(self._running))
-                self._presence.tell(0 if draining else self._shelf.idle, self._tasks_running())
+                idle = 0 if draining else self._shelf.idle
+                self._presence.tell(idle, self._tasks_running(), self._processes_now)
                 away_since = math.inf
             except errors.ClosedError:
                 return
@@ -369,6 +370,10 @@ class Agent:
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]
         return [(pid, *task) for pid, task in current if task is not None]
+
+    def _processes_now(self) -> list[Process]:
+        looked = [(child.pid, resident(child.pid)) for child in list(self._children)]
+        return [(pid, size) for pid, size in looked if size]
 
     def _renew(self) -> None:
         held = self._shelf.held()

@@ -36,6 +36,7 @@ _STATUS: Final = re.compile(
 )
 _PSS: Final = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s*(\d+) kB", re.MULTILINE)
 _KERNEL_TEXT: Final = 8192
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def worker_limit(wanted: int | str | None, processes: int) -> int:
@@ -86,6 +87,14 @@ def memory_of(pid: int, enough: int = sys.maxsize) -> int:
         if total <= enough:
             break
     return total
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory a process has in use, with pages of files; 0 if it has gone.
+
+    For people: it takes one look of 10 us, where `memory_of` takes several.
+    """
+    return _resident(pid)
 
 
 def family(pid: int) -> list[int]:
@@ -157,9 +166,23 @@ def _family_elsewhere(pid: int) -> Iterator[_Part]:
                 yield _Part(each.pid, each.memory_info().rss)
 
 
+def _resident_linux(pid: int) -> int:
+    numbers = _read(f"/proc/{pid}/statm").split()
+    return int(numbers[1]) * _PAGE_BYTES if numbers else 0
+
+
+def _resident_elsewhere(pid: int) -> int:
+    import psutil
+
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
 #: Return the pids of a process's children.
 children_of: Final = _children_linux if sys.platform == "linux" else _children_elsewhere
 _family: Final = _family_linux if sys.platform == "linux" else _family_elsewhere
+_resident: Final = _resident_linux if sys.platform == "linux" else _resident_elsewhere
 
 
 def _read(path: str) -> bytes:

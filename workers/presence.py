@@ -3,12 +3,13 @@
 ::
 
     ("worker", name, host, runtime, slots)                                          leased
-    ("running", name, host, idle, ((pid, job, phase, number, seconds), ...))        leased
+    ("running", name, host, idle, ((pid, job, phase, number, seconds), ...), ((pid, bytes), ...))   leased
 
 `slots` is how many worker processes it has, `idle` how many of them have nothing to do while
 nothing waits. The second lists tasks that had run for more than LONG_SECONDS when it was written,
-and for how long; it is written when that has changed, every 0.5 s at most, and every
-RENEW_SECONDS at least. So short tasks, which are most, cost nothing here.
+and for how long; and all its worker processes with the memory they had in use. It is written when
+the tasks have changed, every 0.5 s at most, and every RENEW_SECONDS at least. So short tasks, which
+are most, cost nothing here, and that memory changes is no news.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -31,9 +32,13 @@ RENEW_SECONDS: Final = 3.0
 #: A task that has run for so long is told of.
 LONG_SECONDS: Final = 0.3
 _TELL_SECONDS: Final = 0.5
+#: Whatever is told.
+_REST: Final = (None, None, None)
 
 #: A task that runs: pid, job, phase, number, and for how many seconds.
 Running = tuple[int, str, str, int, float]
+#: A worker process: pid, and resident bytes.
+Process = tuple[int, int]
 
 
 class Presence:
@@ -92,8 +97,14 @@ class Presence:
             self._space_id = ""
             self.register_again()
 
-    def tell(self, idle: int, running: Iterable[Running]) -> None:
+    def tell(
+        self, idle: int, running: Iterable[Running], processes: Callable[[], Iterable[Process]]
+    ) -> None:
         """Tell what runs, if that is news.
+
+        Args:
+            idle: How many processes are. running: The tasks.
+            processes: Looks at the worker processes; asked only when there is something to tell.
 
         Raises:
             TupleSpaceError: The space is away or was lost.
@@ -104,10 +115,10 @@ class Presence:
         if now - self._told_at < (RENEW_SECONDS if news == self._told else _TELL_SECONDS):
             return
         self._told, self._told_at = news, now
-        value = (*self._running, idle, tasks)
+        value = (*self._running, idle, tasks, tuple(sorted(processes())))
         with suppress(errors.SpaceFullError):  # the next time, then
             try:
-                self._space.swap((*self._running, None, None), value, lease=LEASE)
+                self._space.swap((*self._running, *_REST), value, lease=LEASE)
             except errors.MatchTimeoutError:
                 self._space.write(value, lease=LEASE)
 
@@ -126,4 +137,4 @@ class Presence:
         if self.listing is not None:
             self.listing.withdraw()
         with suppress(errors.TupleSpaceError):
-            self._space.take((*self._running, None, None), timeout=0)
+            self._space.take((*self._running, *_REST), timeout=0)

@@ -7,7 +7,7 @@
     ("result", job, phase, number, outcome)                              agent -> driver
     ("worker", name, host, runtime, slots)                               leased, the agent's
     ("buried", job, phase, number, about)                                leased, outlives the job
-    ("running", name, host, idle, tasks)                                 the same; see `presence`
+    ("running", name, host, idle, tasks, processes)                      the same; see `presence`
     ("driver", job, epoch, name), ("ledger", job, serial, sealed)        see `mapreduce.engine.tenure`
 
     task   ready --claim--> claimed --confirm with its result--> gone

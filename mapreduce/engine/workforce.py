@@ -45,10 +45,10 @@ class Workforce:
             waiting = True
         except errors.MatchTimeoutError:
             waiting = False
-        told = self._space.read_all(("running", str, str, int, tuple))
+        told = self._space.read_all(("running", str, str, int, tuple, None))
         running = [
             Running(agent, host, *task[:1], *task[2:])
-            for _, agent, host, _, tasks in told
+            for _, agent, host, _, tasks, _ in told
             for task in tasks
             if type(task) is tuple and matches(_RUNS, task) and task[1] == job
         ]

@@ -5,5 +5,6 @@
     splits       data -> M planned splits          stream       data that is read while the job runs
     textfiles    which files, cut where            picklefiles  files that `PickleOutput` has written
     filesplit    a split whose records are in      readers, textlines    records in a range of one
+    counted      how many of them are read
     filerange    ranges of local files             urls         of URLs           compressed   of .gz ...
 """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import IO, Any
+from typing import IO
 
+from mapreduce.inputs.counted import Records
 from mapreduce.inputs.filerange import FileRange, LocalFile
 from mapreduce.inputs.readers import Reader
 from workers.task import Parcel
@@ -55,7 +56,7 @@ class FileSplit:
         """How many bytes of the files the split spans."""
         return sum(part.size for part in self.ranges)
 
-    def records(self, open_at: OpenAt | None = None, *, lenient: bool = False) -> Iterator[Any]:
+    def records(self, open_at: OpenAt | None = None, *, lenient: bool = False) -> Records:
         """Return the records.
 
         Args:
@@ -68,7 +69,7 @@ class FileSplit:
         """
         read = self.reader.lenient if lenient else self.reader.batches
         runs = (read(part) for part in self._readable(open_at))
-        return chain.from_iterable(chain.from_iterable(runs))
+        return Records.of(chain.from_iterable(runs))
 
     def describe(self) -> str:
         """Say which records these are, in a few words."""

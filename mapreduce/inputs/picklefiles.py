@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mapreduce.errors import InputError, InvalidJobError
+from mapreduce.inputs.counted import Records
 from mapreduce.inputs.filesplit import OpenAt
 from mapreduce.inputs.sources import SplitSource
 from tuplespace.pickles import load_all
@@ -90,15 +91,13 @@ class PickleSplit:
         """Return the same split."""
         return self
 
-    def records(self, open_at: OpenAt | None = None) -> Iterator[Any]:
-        """Yield the items.
+    def records(self, open_at: OpenAt | None = None) -> Records:
+        """Return the items.
 
         Raises:
             InputError: While they are read: a file has vanished or changed, or is none of these.
         """
-        return chain.from_iterable(
-            chain.from_iterable(self._lists(part, open_at) for part in self.parts)
-        )
+        return Records.of(chain.from_iterable(self._lists(part, open_at) for part in self.parts))
 
     def _lists(self, part: _File, open_at: OpenAt | None) -> Iterator[list[Any]]:
         with self._open(part, open_at) as file:

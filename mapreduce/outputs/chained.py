@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InputError, InvalidJobError
+from mapreduce.inputs.counted import Records
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
 from mapreduce.outputs.batches import Batches
@@ -181,8 +181,8 @@ class BlockSplit:
         """Return the same split, in the hands of the worker that maps it."""
         return replace(self, workplace=workplace)
 
-    def records(self, open_at: object = None) -> Iterator[Any]:
-        """Yield the items, frame by frame.
+    def records(self, open_at: object = None) -> Records:
+        """Return the items, which come frame by frame.
 
         Raises:
             InvalidJobError: There is no worker here.
@@ -193,7 +193,7 @@ class BlockSplit:
                 f"only workers can read the blocks of job {self.job}: for a run in one process, "
                 "run that job in one process, too"
             )
-        return chain.from_iterable(self._lists(self.workplace))
+        return Records.of(self._lists(self.workplace))
 
     def _lists(self, workplace: Workplace) -> Iterator[list[Any]]:
         for frame in self.kept.frames:

@@ -180,8 +180,8 @@ def test_odd_tuples_under_the_names_of_others_harm_no_job(
     for odd in ODD:
         handles += space.write_many([
             ("running", "a", "h", HUGE, ((1, run.id, "map", 4, 1e300), (1, run.id, "map", odd, odd),
-                                         (HUGE, run.id, "map", HUGE, math.nan), odd)),
-            ("running", odd, odd, odd, odd), ("worker", odd, odd, odd, odd),
+                                         (HUGE, run.id, "map", HUGE, math.nan), odd), odd),
+            ("running", odd, odd, odd, odd, odd), ("running", "a", "h", 1, ()), ("worker", odd, odd, odd, odd),
             ("worker", "a", "h", this_runtime(), HUGE), ("blocks", odd, odd),
             ("blocks", "h", "not an address"), ("buried", run.id, odd, odd, odd),
             ("job", odd, odd), ("job", f"odd {len(handles)}", dict.fromkeys(

@@ -269,7 +269,7 @@ def test_the_load_is_what_agents_tell_and_whatever_waits_for_any_of_them(
         (("west/2", "west", 1, "no tasks")),
     ]
     for each in told:
-        engine.space.write(("running", *each))
+        engine.space.write(("running", *each, ((11, 1 << 20),)))
     assert engine.load() == Load(False, 2, [Running("east/1", "east", 11, "map", 0, 1.5)])
 
     engine.space.write(task(5)._replace(job="other").to_tuple(engine.space.key))
@@ -329,6 +329,7 @@ def test_a_task_whose_worker_is_stopped_is_run_by_another_and_its_slot_is_free_a
     assert ("call", "back_up", "map", 5) in ledgers.events(run.id)
     assert run.progress().attempts_failed == 0
     assert sum(run.report.tasks_by_worker.values()) == 14
+    assert (run.report.map.tasks, run.report.map.attempts, run.report.map.failed) == (12, 13, 0)
 
 
 def test_a_task_that_takes_ten_times_the_median_is_reported_and_left_alone_if_that_is_wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,11 +16,11 @@ import pytest
 
 from byhand import Job, begun, say_and_wait, wait_for_file
 from tuplespace.errors import MatchTimeoutError
-from workers.presence import LONG_SECONDS
+from workers.presence import LONG_SECONDS, Presence
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-RUNNING = ("running", str, str, int, tuple)
+RUNNING = ("running", str, str, int, tuple, tuple)
 
 
 @pytest.fixture
@@ -32,12 +33,12 @@ def test_an_agent_tells_what_runs_for_long_and_how_many_workers_are_idle(
 ) -> None:
     agent = cluster.start_agent()
     job = new_job()
-    eventually(lambda: job.space.read(RUNNING)[3:] == (2, ()))
+    eventually(lambda: job.space.read(RUNNING)[3:5] == (2, ()))
 
     started = time.monotonic()
     job.write(say_and_wait(tmp_path), 1)
     [pid] = eventually(begun(tmp_path))
-    *_, idle, tasks = eventually(lambda: (told := job.space.read(RUNNING))[4] and told)
+    *_, idle, tasks, _ = eventually(lambda: (told := job.space.read(RUNNING))[4] and told)
 
     assert idle == 1
     [(worker, job_id, phase, number, seconds)] = tasks
@@ -49,7 +50,7 @@ def test_an_agent_tells_what_runs_for_long_and_how_many_workers_are_idle(
     )
     (tmp_path / "go").touch()
     job.outcomes(1)
-    eventually(lambda: job.space.read(RUNNING)[3:] == (2, ()))
+    eventually(lambda: job.space.read(RUNNING)[3:5] == (2, ()))
     assert job.space.count(RUNNING) == 1
 
     agent.stop()
@@ -75,6 +76,50 @@ def test_the_long_task_of_a_group_of_short_ones_is_known(
     assert len(job.outcomes(60)) == 60
 
 
+def test_an_agent_tells_the_memory_of_all_its_workers(
+    cluster: Any, new_job: Callable[..., Job], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    agent = cluster.start_agent(processes=2)
+    job = new_job()
+    folder = str(tmp_path)
+
+    def fill(_: int) -> None:
+        held = bytearray(b"x") * (80 << 20)
+        Path(folder, f"begun-{os.getpid()}").touch()
+        wait_for_file(Path(folder, "go"))
+        del held
+
+    job.write(fill, 1)
+    [full] = eventually(begun(tmp_path))
+    told = eventually(
+        lambda: (now := dict(job.space.read(RUNNING)[5])).get(full, 0) > 80 << 20 and now
+    )
+    assert len(told) == 2
+    for pid, size in told.items():  # as another program sees it, which looks a little later
+        found = subprocess.check_output(["ps", "-o", "ppid=,rss=", "-p", str(pid)], text=True)
+        parent, resident = map(int, found.split())
+        assert parent == agent.pid
+        assert size == pytest.approx(1024 * resident, rel=0.1)
+    (tmp_path / "go").touch()
+
+
+def test_an_idle_agent_tells_no_more_often_because_memory_changes() -> None:
+    class Written:
+        space_id, count = "", 0
+
+        def swap(self, template: Any, value: Any, lease: float) -> None:
+            self.count += 1
+
+        write = swap
+
+    space, looks = Written(), iter(range(1000))
+    presence = Presence("h/1", "h", 1)
+    presence._space = space  # type: ignore[assignment]
+    for _ in range(50):
+        presence.tell(1, (), lambda: [(7, next(looks))])
+    assert (space.count, next(looks)) == (1, 1)
+
+
 @pytest.mark.faults
 def test_short_tasks_are_never_told_of(cluster: Any, new_job: Callable[..., Job]) -> None:
     cluster.start_agent(processes=1)
@@ -89,7 +134,7 @@ def test_short_tasks_are_never_told_of(cluster: Any, new_job: Callable[..., Job]
             told.append(events.next(0.1).tuple[3:])
     events.cancel()
     assert told
-    assert {tasks for _, tasks in told} == {()}
+    assert {tasks for _, tasks, _ in told} == {()}
     assert len(told) < 6  # of twenty times that it was idle, and then not
 
 

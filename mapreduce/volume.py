@@ -1,0 +1,64 @@
+"""Volume: how much the maps that are done have read, and have written for each reduce. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from operator import add, sub
+
+from mapreduce.report import Partition
+from mapreduce.shuffle import MapOutput
+
+
+@dataclass
+class Volume:
+    """That of one job.
+
+    Attributes:
+        records, pairs, bytes, distant_bytes: Of the maps that are done, added up.
+        sizes: Bytes for each reduce, and `counts`: pairs, once they have been divided. Of a map
+            that does not say how many pairs it has for each, none are counted.
+    """
+
+    records: int = 0
+    pairs: int = 0
+    bytes: int = 0
+    distant_bytes: int = 0
+    sizes: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def add(self, output: MapOutput) -> None:
+        """Count the output of a map."""
+        self._count(output, 1)
+
+    def remove(self, output: MapOutput) -> None:
+        """Count it no more: it is gone."""
+        self._count(output, -1)
+
+    def divide(self, outputs: Iterable[MapOutput], reduce_tasks: int) -> None:
+        """Add up what each reduce gets, if it is the first time; `outputs` are those there are.
+
+        Not before all maps are done, and then map by map: M x R may be hundreds of millions.
+        """
+        if not self.sizes:
+            self.sizes, self.counts = [0] * reduce_tasks, [0] * reduce_tasks
+            for output in outputs:
+                self._count_parts(output, 1)
+
+    def partitions(self) -> list[Partition]:
+        """Return what each reduce gets; empty: that is not known yet."""
+        return list(map(Partition, range(len(self.sizes)), self.counts, self.sizes))
+
+    def _count(self, output: MapOutput, times: int) -> None:
+        self.records += times * output.records
+        self.pairs += times * output.pairs
+        self.bytes += times * output.size
+        self.distant_bytes += times * output.distant_bytes
+        if self.sizes:
+            self._count_parts(output, times)
+
+    def _count_parts(self, output: MapOutput, times: int) -> None:
+        count = add if times > 0 else sub
+        self.sizes = list(map(count, self.sizes, output.part_sizes()))
+        if output.counts:
+            self.counts = list(map(count, self.counts, output.counts))
