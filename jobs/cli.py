@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from invoke import Collection, Program
 
-from jobs.commands.looking import status
+from jobs.commands.handling import take, write
+from jobs.commands.looking import list_jobs, status, tuples
 from jobs.commands.running import cancel, demo, job, resume
 from jobs.commands.sampling import sample
 from jobs.commands.serving import tuplespace, worker
 
-__all__ = ["cancel", "demo", "job", "resume", "sample", "status", "tuplespace", "worker"]
+__all__ = [
+    "cancel", "demo", "job", "list_jobs", "resume", "sample", "status", "take", "tuples", "tuplespace",
+    "worker", "write",
+]  # fmt: skip
 
-TASKS = (tuplespace, worker, demo, sample, job, status, resume, cancel)
+TASKS = (tuplespace, worker, demo, sample, job, status, list_jobs, resume, cancel, tuples, take, write)
 
 program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
                   binary_names=["tuplemill"])  # fmt: skip
