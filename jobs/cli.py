@@ -18,7 +18,20 @@ __all__ = [
     "worker", "write",
 ]  # fmt: skip
 
-TASKS = (tuplespace, worker, demo, sample, job, status, list_jobs, resume, cancel, tuples, take, write)
+TASKS = (
+    tuplespace,
+    worker,
+    demo,
+    sample,
+    job,
+    status,
+    list_jobs,
+    resume,
+    cancel,
+    tuples,
+    take,
+    write,
+)
 
 program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
                   binary_names=["tuplemill"])  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -17,6 +18,7 @@ from jobs.terminal.notation import parse_template, parse_tuple, show
 from jobs.terminal.sealed import look_into
 from jobs.terminal.tables import print_error, print_lines
 from tuplespace import MatchTimeoutError, TupleSpaceError
+from tuplespace.values import Tuple
 
 #: How long a tuple that was taken is ours alone before it is printed.
 _CLAIM_LEASE: Final = 30.0
@@ -41,12 +43,16 @@ def take(
 ) -> None:  # fmt: skip
     """Take the oldest tuple that matches a template, and print it; status 1: none in time."""
     wanted = parse_template(template)
+    if not timeout >= 0:
+        raise JobsError(f"--timeout is a number of seconds from 0, not {timeout}")
     patience = None if timeout == math.inf else timeout
     with sigterm_interrupts(), look_into(space, name, key_file) as remote:
         try:
             claims = remote.claim_many(wanted, limit, _CLAIM_LEASE, patience)
         except MatchTimeoutError:
-            print_error(f"no tuple matches {template}" + (f" within {timeout:g} s" if timeout else ""))
+            print_error(
+                f"no tuple matches {template}" + (f" within {timeout:g} s" if timeout else "")
+            )
             raise Exit(code=1) from None
         # Gone only when it is printed: if nobody reads it, it goes back with our session.
         if json:
@@ -83,14 +89,16 @@ def write(
         written = 0
         for number, lines in _arriving():
             try:
-                values = [_tuple_in(line, number + at) for at, line in enumerate(lines) if line.strip()]
+                values = [
+                    _tuple_in(line, number + at) for at, line in enumerate(lines) if line.strip()
+                ]
                 remote.write_many(values, lives)
             except (NotationError, TupleSpaceError) as error:
-                raise JobsError(f"{error}; {written:,} tuples were written before that") from None
+                raise JobsError(f"{error}; written before that: {written:,}") from None
             written += len(values)
 
 
-def _tuple_in(line: bytes, number: int) -> object:
+def _tuple_in(line: bytes, number: int) -> Tuple:
     try:
         return parse_tuple(line.decode())
     except (NotationError, UnicodeDecodeError) as error:
@@ -100,7 +108,7 @@ def _tuple_in(line: bytes, number: int) -> object:
 def _arriving() -> Iterator[tuple[int, list[bytes]]]:
     """Yield the lines of standard input as they arrive, and the number of the first, from 1."""
     number, rest = 1, b""
-    while chunk := sys.stdin.buffer.read1(_CHUNK_BYTES):
+    while chunk := os.read(sys.stdin.fileno(), _CHUNK_BYTES):
         *lines, rest = (rest + chunk).split(b"\n")
         if lines:
             yield number, lines

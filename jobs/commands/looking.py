@@ -14,9 +14,10 @@ from jobs.terminal.amounts import bytes_text
 from jobs.terminal.documents import print_json
 from jobs.terminal.notation import opaque_size, parse_template, show
 from jobs.terminal.overview import Lookout, claimed_tasks, jobs_in, short
-from jobs.terminal.sealed import SealedSpace, look_into
+from jobs.terminal.sealed import look_into
 from jobs.terminal.tables import print_lines, print_table
 from jobs.terminal.watching import print_overview, watch
+from tuplespace import RemoteSpace
 from tuplespace.values import Tuple
 
 #: A live view asks again by itself, and says that the space is away; so a call need not be patient.
@@ -88,7 +89,7 @@ def list_jobs(
     positional=["template"],
     help={
         "template": "as Python writes it: '(\"task\", int, ...)'; None, ... and ANY match anything; types, "
-        "Between(1, 5), OneOf(\"a\", \"b\"), range(10), re(\"^b\")",
+        'Between(1, 5), OneOf("a", "b"), range(10), re("^b")',
         "limit": "how many to show, the oldest first (default: 100); 0: all",
         "count": "only say how many match",
         **JSON,
@@ -107,20 +108,18 @@ def tuples(
         raise JobsError(f"--limit is a whole number from 0, not {limit}")
     with look_into(space, name, key_file) as remote:
         if count:
-            found, matching = [], remote.count(wanted)
-        else:
-            found, matching = _oldest(remote, wanted, limit)
-    if count:
-        print_lines([str(matching)])
-    elif json:
+            print_lines([str(remote.count(wanted))])
+            return
+        found, matching = _oldest(remote, wanted, limit)
+    if json:
         print_json(found)
     else:
         print_lines(show(each, opaque_size) for each in found)
-    if not count and len(found) < matching:
+    if len(found) < matching:
         sys.stderr.write(f"the first {len(found):,} of {matching:,}; --limit 0 shows all\n")
 
 
-def _oldest(space: SealedSpace, template: Tuple, limit: int) -> tuple[list[Tuple], int]:
+def _oldest(space: RemoteSpace, template: Tuple, limit: int) -> tuple[list[Tuple], int]:
     """Return the oldest tuples that match, and how many match.
 
     A space sends all or none. If that may be much, nobody but who has asked for all gets it.

@@ -115,18 +115,20 @@ class _Reader:
         except (ValueError, RecursionError, MemoryError) as error:
             raise self._error(str(error) or "it is nested too deeply") from None
         if type(value) is tuple or (type(value) is dict and all(type(key) is str for key in value)):
-            return value  # type: ignore[no-any-return]
+            return value
         hint = ""
         if type(value) is not dict:
-            hint = f'; of one field it is ({self._segment(node)},), with a comma'
-        raise self._error(f"it is a tuple, or a dict with str keys, not one {type(value).__name__}{hint}")
+            hint = f"; of one field it is ({self._segment(node)},), with a comma"
+        raise self._error(
+            f"it is a tuple, or a dict with str keys, not one {type(value).__name__}{hint}"
+        )
 
     def _error(self, reason: str) -> NotationError:
         shown = self._text if len(self._text) <= 100 else f"{self._text[:97]}..."
         return NotationError(f"{shown!r} is no {self._what}: {' '.join(reason.split())}")
 
     def _segment(self, node: ast.AST) -> str:
-        text = ast.get_source_segment(self._text, node) or ast.dump(node)  # type: ignore[arg-type]
+        text = ast.get_source_segment(self._text, node) or ast.dump(node)
         return text if len(text) <= 40 else f"{text[:37]}..."
 
     def _value(self, node: ast.expr, left: int) -> Any:
@@ -148,7 +150,9 @@ class _Reader:
                 }  # fmt: skip
             case ast.Name(id=name) if name in self._names:
                 return self._names[name]
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in self._calls:
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
+                name in self._calls
+            ):
                 return self._call(name, [self._value(each, left - 1) for each in arguments])
         raise ValueError(self._complaint(node))
 

@@ -125,13 +125,13 @@ class Lookout:
 
     def _oldest_ready(self, space: Space, now: float) -> ReadyTask | None:
         try:
-            task = tuple(space.read(_READY, timeout=0)[1:4])
+            _, job, phase, number, *_ = space.read(_READY, timeout=0)
         except MatchTimeoutError:
             self._oldest = None
             return None
-        if self._oldest is None or self._oldest[0] != task:
-            self._oldest = task, now
-        return ReadyTask(*task, now - self._oldest[1])
+        if self._oldest is None or self._oldest[0] != (job, phase, number):
+            self._oldest = (job, phase, number), now
+        return ReadyTask(job, phase, number, now - self._oldest[1])
 
 
 def jobs_in(space: Space) -> list[Job]:
@@ -161,11 +161,12 @@ def claimed_tasks(space: Space, job: str) -> int:
 
 
 def _agent(value: Sequence[Any], running: Iterable[Sequence[Any]]) -> Agent:
-    told = next((each for each in running if each[1:3] == value[1:3]), None)
+    _, name, host, runtime, slots = value
+    told = next((each for each in running if each[1:3] == (name, host)), None)
     if told is None:
-        return Agent(*value[1:])
+        return Agent(name, host, runtime, slots)
     sizes = [size for _, size in _proper(told[5], _PROCESS)]
-    return Agent(*value[1:], told[3], sum(sizes) if sizes else None)
+    return Agent(name, host, runtime, slots, told[3], sum(sizes) if sizes else None)
 
 
 def _processes(running: Iterable[Sequence[Any]]) -> list[Process]:

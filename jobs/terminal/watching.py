@@ -30,6 +30,9 @@ _LIVE_ROWS: Final = 20
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
 
 
+_JOB_COLUMNS: Final = ("job", "name", "maps", "reduces", "tasks ready", "driver")
+
+
 class Section(NamedTuple):
     """A table: what `print_table` takes."""
 
@@ -48,19 +51,19 @@ def print_overview(seen: Overview, console: Console | None = None) -> None:
 
 def watch(
     space: Space, uri: str, every: float, *, as_json: bool = False,
-    console: Console | None = None, wait: Callable[[float], Any] = threading.Event().wait,
+    console: Console | None = None, wait: Callable[[float], Any] | None = None,
 ) -> None:  # fmt: skip
     """Show what is going on in a space until Ctrl-C, which ends it as KeyboardInterrupt.
 
     Args:
         space: It. uri: Where it is. every: Seconds between two looks.
         as_json: Print each look as a line of JSON. console: Where to show it, by default on stdout.
-        wait: Waits some seconds.
+        wait: Waits some seconds; None: it does just that.
 
     Raises:
         KeyboardInterrupt: Somebody has seen enough. TupleSpaceError: What no waiting mends.
     """
-    console = console or Console()
+    console, wait = console or Console(), wait or threading.Event().wait
     if as_json or not console.is_interactive:
         show = _print_document if as_json else _Snapshots(console).show
         _look_on(space, uri, every, show, wait)
@@ -127,7 +130,11 @@ def _view(seen: Overview | None, trouble: str, encoding: str) -> RenderableType:
         parts.append(Text(f"{at} {trouble}", style="bold yellow"))
     if seen is not None:
         head = f"{at} Space {seen.uri}" if not trouble else "what was last seen:"
-        parts += [Text(head, style="bold"), Text(_line(seen)), Text(legible(_oldest(seen), encoding))]
+        parts += [
+            Text(head, style="bold"),
+            Text(_line(seen)),
+            Text(legible(_oldest(seen), encoding)),
+        ]
         for columns, rows, title in _sections(seen):
             more = f", the first {_LIVE_ROWS} of {len(rows)}" if len(rows) > _LIVE_ROWS else ""
             parts.append(grid_of(columns, rows[:_LIVE_ROWS], title + more, encoding))
@@ -180,8 +187,7 @@ def _sections(seen: Overview) -> list[Section]:
         sections.append(Section(columns, processes, "Processes"))
     jobs = [(short(each.id), short(each.name), *map(_gap, each[2:5]), short(each.driver))
             for each in seen.jobs]  # fmt: skip
-    columns = ("job", "name", "maps", "reduces", "tasks ready", "driver")
-    sections.append(Section(columns, jobs, "Jobs"))
+    sections.append(Section(_JOB_COLUMNS, jobs, "Jobs"))
     if buried := buried_rows(seen.buried):
         sections.append(Section(BURIED_COLUMNS, buried, "Buried tasks"))
     return sections

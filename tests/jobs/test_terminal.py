@@ -2,13 +2,14 @@
 
 import re
 from io import BytesIO, StringIO, TextIOWrapper
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from jobs.terminal.progress import ProgressDisplay
 from jobs.terminal.tables import print_error, print_table
+from mapreduce.report import Progress
 
 
 def a_console(*, terminal: bool) -> Console:
@@ -21,14 +22,8 @@ def a_console(*, terminal: bool) -> Console:
     )
 
 
-def progress(map_done: int, reduce_done: int, attempts_failed: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(
-        map_done=map_done,
-        map_total=64,
-        reduce_done=reduce_done,
-        reduce_total=8,
-        attempts_failed=attempts_failed,
-    )
+def progress(map_done: int, reduce_done: int, attempts_failed: int = 0, **known: Any) -> Progress:
+    return Progress(map_done, 64, reduce_done, 8, attempts_failed, **known)
 
 
 @pytest.fixture
