@@ -51,7 +51,7 @@ def status(
     with look_into(space, name, key_file) as remote:
         seen = Lookout().look(remote, remote.uri, time.monotonic())
     if json:
-        print_json(seen, indent=2)
+        print_json(seen)
     else:
         print_overview(seen)
 
@@ -74,7 +74,7 @@ def list_jobs(
     with look_into(space, name, key_file) as remote:
         found = [(each, claimed_tasks(remote, each.id)) for each in jobs_in(remote)]
     if json:
-        print_json([{**each._asdict(), "claimed": claimed} for each, claimed in found], indent=2)
+        print_json([{**each._asdict(), "claimed": claimed} for each, claimed in found])
         return
     rows = [
         (short(each.id), short(each.name), *("" if n is None else n for n in each[2:5]), claimed,

@@ -127,7 +127,7 @@ def _print_results(
     shown = rows[: wanted or None]
     if json:
         document = {"job": name, "title": title, "columns": columns, "rows": shown}
-        print_json({**document, **report_document(steps)}, indent=2)
+        print_json({**document, **report_document(steps)})
         return
     print_table(columns, shown, title)
     sys.stdout.flush()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+#: More of anything is nothing that anybody has measured.
+_MOST: Final = 10**18
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def bytes_text(count: float) -> str:
     """Return as in "512 B" or "3.2 MB"; a kB is 1000 bytes."""
-    size, unit = float(count), 0
+    size, unit = float(min(count, _MOST)), 0
     while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1
     return (
@@ -19,7 +21,7 @@ def bytes_text(count: float) -> str:
 
 def seconds_text(seconds: float) -> str:
     """Return as in "0.25 s", "12 s", "3:07 min" or "2:03:07 h"."""
-    if seconds < 9.95:
+    if not 9.95 <= seconds <= _MOST:
         return f"{seconds:.2g} s"
     whole = round(seconds)
     if whole < 60:

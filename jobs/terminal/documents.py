@@ -25,15 +25,15 @@ from tuplespace.values import Opaque, brief
 _DECIMAL_BITS: Final = 10_000
 
 
-def print_json(value: Any, *, indent: int | None = None) -> None:
-    """Print any value as a JSON document on stdout, at once; on a line, unless it is indented.
+def print_json(value: Any) -> None:
+    """Print any value as a JSON document on stdout, in a line, at once.
 
     Raises:
         JobsError: It is nested too deeply, or contains itself.
         BrokenPipeError: Nobody reads it any more.
     """
     try:
-        text = json.dumps(as_json(value), allow_nan=False, indent=indent)
+        text = json.dumps(as_json(value), allow_nan=False)
     except RecursionError:
         raise JobsError("the result is nested too deeply for JSON, or contains itself") from None
     sys.stdout.write(text + "\n")

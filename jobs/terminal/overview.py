@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from tuplespace import MatchTimeoutError
 from tuplespace.interface import Space
 from tuplespace.template import matches
+from tuplespace.values import brief
 from workers.claims import deserted_jobs
 
 CALLS_PER_LOOK: Final = 7
@@ -177,7 +178,7 @@ def _processes(running: Iterable[Sequence[Any]]) -> list[Process]:
         sizes = dict(_proper(processes, _PROCESS))
         for pid in sizes.keys() | at_work.keys():
             job, phase, number, seconds = at_work.get(pid, ("", "", 0, None))
-            task = f"{job} {phase} {number}" if seconds is not None else ""
+            task = f"{job} {phase} {brief(number)}" if seconds is not None else ""
             found.append(Process(host, pid, task, seconds, sizes.get(pid)))
     return sorted(found, key=lambda each: (-(each.seconds or 0.0), each.host, each.pid))
 

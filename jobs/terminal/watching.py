@@ -23,6 +23,7 @@ from jobs.terminal.overview import Lookout, Overview, short
 from jobs.terminal.tables import grid_of, legible, print_plain, print_table
 from tuplespace import SpaceLostError, SpaceUnreachableError
 from tuplespace.interface import Space
+from tuplespace.values import brief
 
 #: Of the live view's longer tables: the rest would push what stands below them off the screen.
 _LIVE_ROWS: Final = 20
@@ -156,7 +157,7 @@ def _oldest(seen: Overview) -> str:
     if task is None:
         return "no task is ready"
     waited = f", for {seconds_text(task.seconds)} at least" if task.seconds else ""
-    return short(f"the oldest ready task: {task.job} {task.phase} {task.number}{waited}")
+    return short(f"the oldest ready task: {task.job} {task.phase} {brief(task.number)}{waited}")
 
 
 def _figures(seen: Overview) -> Section:
