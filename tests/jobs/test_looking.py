@@ -22,6 +22,7 @@ from jobs.cli import program
 from jobs.commands import looking
 from jobs.terminal.overview import CALLS_PER_LOOK, JOBS_COUNTED, Lookout, ReadyTask
 from jobs.terminal.sealed import look_into
+from jobs.terminal.watching import watch
 from tuplespace import RemoteSpace, connect
 
 RUNTIME = "cpython-3.11"
@@ -272,12 +273,21 @@ def test_a_watched_space_that_goes_away_and_comes_back_is_said_to(
     assert view.end(signal.SIGTERM) == 0
 
 
-def test_a_program_can_watch_a_line_for_each_look(remote: RemoteSpace, watcher: Any) -> None:
-    view = watcher(remote.uri, "--json")
+def test_a_program_can_watch_a_line_for_each_look(
+    remote: RemoteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_or_end(seconds: float) -> None:
+        if remote.status()["tuples"]:
+            raise KeyboardInterrupt
+        remote.write(("x", seconds))
 
-    for _ in range(2):
-        assert json.loads(view.wait_for("\n"))["figures"]["tuples"] == 0
-    assert view.end() == 0
+    with pytest.raises(KeyboardInterrupt):
+        watch(remote, remote.uri, 2.5, as_json=True, wait=write_or_end)
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["figures"]["tuples"], second["figures"]["tuples"]) == (0, 1)
+    assert second["rate"] > 0
+    assert remote.count(("x", 2.5)) == 1
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "0.01"])
