@@ -86,11 +86,10 @@ class _Terminal(Bars):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="cyan"),
-            TextColumn("{task.fields[failures]}", style="yellow"),
             console=console,
         )
-        self._map = self.add_task("map", total=None, note="", failures="")
-        self._reduce = self.add_task("reduce", total=None, note="", failures="")
+        self._map = self.add_task("map", total=None, note="")
+        self._reduce = self.add_task("reduce", total=None, note="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return what rich is to show."""
@@ -99,14 +98,14 @@ class _Terminal(Bars):
             yield Text(legible(self._notice, self.console.encoding), style="yellow")
 
     def show(self, progress: Progress, rate: float | None) -> None:
-        self._notice = progress.notice
+        self._notice, failures = progress.notice, _failures(progress)
         self.update(
             self._map, completed=progress.map_done, total=progress.map_total,
             note=" ".join(filter(None, (_rate(rate), _shuffled(progress)))),
         )  # fmt: skip
         self.update(
             self._reduce, completed=progress.reduce_done, total=progress.reduce_total,
-            note=_left(progress), failures=_failures(progress),
+            note=" ".join(filter(None, (_left(progress), failures and f"[yellow]{failures}[/]"))),
         )  # fmt: skip
 
 
