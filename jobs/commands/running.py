@@ -24,7 +24,7 @@ from jobs.commands.looking import JSON
 from jobs.errors import JobsError
 from jobs.steps import run_steps
 from jobs.terminal.documents import print_json
-from jobs.terminal.following import follow
+from jobs.terminal.following import Interrupted, follow
 from jobs.terminal.reports import Step, print_report, report_document, step_of
 from jobs.terminal.tables import print_table
 from mapreduce import JobRun, MapReduceJob
@@ -43,7 +43,7 @@ _DEFAULT_ROWS = 20
 @command()
 def demo(_: Context) -> None:
     """Count the words of Python's standard library with a space and two workers, and check."""
-    with sigterm_interrupts():
+    with _interruptible():
         if not demonstration.run():
             raise Exit("the result differs from run_sequential()", code=1)
 
@@ -103,7 +103,7 @@ def job(
         return follow(run, private=local)
 
     runs: list[JobRun] = []
-    with sigterm_interrupts(), _engine(space, name, key_file, local) as engine:
+    with _interruptible(), _engine(space, name, key_file, local) as engine:
         results = run_steps(work, carry_out)
     if not runs:
         raise JobsError(f"{which} had no job to run")
@@ -147,7 +147,7 @@ def resume(
 ) -> None:  # fmt: skip
     """Go on with a job whose driver has died; no task that has ended runs again. Ctrl-C cancels it."""
     with (
-        sigterm_interrupts(),
+        _interruptible(),
         connect(space or None, name=name or None, key_file=key_file or None) as remote,
     ):
         if driver := driver_of(remote, id):
@@ -168,6 +168,16 @@ def cancel(_: Context, id: str, space: str = "", key_file: str = "", name: str =
     with connect(space or None, name=name or None, key_file=key_file or None) as remote:
         driver = cancel_job(remote, id)
     say(f"job {id} is cancelled" + (f"; its driver {driver} will say so" if driver else ""))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a job, and the command with it, without another word."""
+    with sigterm_interrupts():
+        try:
+            yield
+        except Interrupted:
+            raise Exit(code=130) from None
 
 
 @contextmanager

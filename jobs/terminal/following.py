@@ -20,6 +20,10 @@ from mapreduce.errors import shorten
 _INTERRUPTED: Final = 130
 
 
+class Interrupted(KeyboardInterrupt):
+    """Raised when Ctrl-C has ended a job, and what is left of it was said."""
+
+
 def follow(run: JobRun, private: bool = False) -> list[Any]:
     """Show a job's progress on stderr until it has ended; return its results. Interrupted, cancel it.
 
@@ -27,7 +31,7 @@ def follow(run: JobRun, private: bool = False) -> list[Any]:
         run: The job. private: Its space and workers end with it.
 
     Raises:
-        KeyboardInterrupt: The job was cancelled; what is left was said. Exception: As `JobRun.result`.
+        Interrupted: The job was cancelled. Exception: As `JobRun.result`.
     """
     try:
         with ProgressDisplay() as display:
@@ -37,7 +41,7 @@ def follow(run: JobRun, private: bool = False) -> list[Any]:
         return run.result()
     except KeyboardInterrupt:
         _cancel(run, private)
-        raise
+        raise Interrupted from None
     except BaseException:
         run.cancel()
         raise
