@@ -6,7 +6,7 @@ It goes to stderr, as progress does: stdout is for results.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, Final, NamedTuple
 
@@ -54,11 +54,11 @@ def print_report(steps: Sequence[Step], rows: int, console: Console | None = Non
     else:
         _print_phases(steps[0].report, console)
     _print_slowest(steps, console)
-    if counted := sum((step.counters for step in steps), Counter()):
+    if counted := _sum(step.counters for step in steps):
         print_table(("counter", "count"), sorted(counted.items()), "Counters", console)
     for step in steps:
         _print_skew(step.report.partitions, step.label if len(steps) > 1 else "", console)
-    workers = sum((step.report.tasks_by_worker for step in steps), Counter())
+    workers = _sum(step.report.tasks_by_worker for step in steps)
     if workers:
         more = f", the first {_WORKERS} of {len(workers)}" if len(workers) > _WORKERS else ""
         print_table(("worker", "tasks"), workers.most_common(_WORKERS), f"Workers{more}", console)
@@ -68,17 +68,22 @@ def print_report(steps: Sequence[Step], rows: int, console: Console | None = Non
 
 
 def report_document(steps: Sequence[Step]) -> dict[str, Any]:
-    """Return the same for programs, as plain fields; of several steps, the last is `report`."""
+    """Return the same for programs; of several steps, `report` is the last one's."""
     last = steps[-1]
     document: dict[str, Any] = {
-        "id": last.id, "counters": sum((step.counters for step in steps), Counter()),
+        "id": last.id, "counters": _sum(step.counters for step in steps),
         "skipped_records": [each for step in steps for each in step.report.skipped],
         "skipped_tasks": [each for step in steps for each in step.report.skipped_tasks],
-        "report": last.report,
+        "report": last.report.as_dict(),
     }  # fmt: skip
     if len(steps) > 1:
         document["steps"] = [
-            {"id": step.id, "label": step.label, "counters": step.counters, "report": step.report}
+            {
+                "id": step.id,
+                "label": step.label,
+                "counters": step.counters,
+                "report": step.report.as_dict(),
+            }
             for step in steps
         ]
     return document
@@ -151,6 +156,13 @@ def _print_skew(partitions: Sequence[Partition], label: str, console: Console) -
         of = f" of {label}" if label else ""
         title = f"Largest partitions{of}, of {len(partitions)}"
         print_table(("partition", "pairs", "bytes", "of the median"), rows, title, console)
+
+
+def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counters:  # adding them with + would leave out what is below 1
+        total.update(each)
+    return total
 
 
 def _phases(report: Report) -> tuple[tuple[str, PhaseReport], ...]:

@@ -63,7 +63,21 @@ def test_json_is_one_document_of_all_rows_unless_told_otherwise(
     assert document["counters"] == {}
     assert document["skipped_records"] == document["skipped_tasks"] == []
     assert sum(document["report"]["tasks_by_worker"].values()) == 2
+    assert document["report"]["map"]["records"] == 6
     assert json.loads(run(capsys, *words, "--rows", "1")[0])["rows"] == [["be", 12]]
+
+
+def test_status_tells_of_an_agents_processes_and_their_memory(
+    standing_cluster: Any, capsys: pytest.CaptureFixture[str], eventually: Callable[..., Any]
+) -> None:
+    def processes() -> list[dict[str, Any]]:
+        seen = json.loads(run(capsys, "status", "--json", "--space", standing_cluster.uri)[0])
+        assert [agent["processes"] for agent in seen["agents"]] == [2]
+        return seen["processes"]  # type: ignore[no-any-return]
+
+    pids = set(standing_cluster.agents[0].workers)
+    eventually(lambda: {each["pid"] for each in processes()} == pids)
+    assert all(each["memory"] > 1_000_000 for each in processes())
 
 
 class Command:

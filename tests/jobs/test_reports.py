@@ -113,6 +113,12 @@ def test_what_is_not_known_is_not_shown() -> None:
     )
 
 
+def test_counters_below_one_are_told_too() -> None:
+    step = a_step()._replace(counters=Counter(balance=-3, nothing=0))
+
+    assert rows(told(step, step), "Counters")[:2] == [["balance", "-6"], ["nothing", "0"]]
+
+
 def test_many_workers_do_not_fill_the_screen() -> None:
     workers = Counter({f"lab{number}/1": number for number in range(1, 101)})
     output = told(a_step(tasks_by_worker=workers))
