@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from invoke import Collection, Program
 
-from jobs.commands.looking import status
+from jobs.commands.handling import take, write
+from jobs.commands.looking import list_jobs, status, tuples
 from jobs.commands.running import cancel, demo, job, resume
 from jobs.commands.sampling import sample
 from jobs.commands.scripts import emit
 from jobs.commands.serving import tuplespace, worker
 
-__all__ = ["cancel", "demo", "emit", "job", "resume", "sample", "status", "tuplespace", "worker"]
+__all__ = [
+    "cancel", "demo", "emit", "job", "list_jobs", "resume", "sample", "status", "take", "tuples",
+    "tuplespace", "worker", "write",
+]  # fmt: skip
 
-TASKS = (tuplespace, worker, demo, sample, job, status, resume, cancel, emit)
+TASKS = (
+    tuplespace, worker, demo, sample, job, emit, status, list_jobs, resume, cancel, tuples, take,
+    write,
+)  # fmt: skip
 
 program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
                   binary_names=["tuplemill"])  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from jobs import word_count
-from jobs.terminal.progress import ProgressDisplay
+from jobs.terminal.following import follow
 from jobs.terminal.tables import print_table
 from mapreduce.engine.embedded import EmbeddedEngine
 from tuplespace.serve import say
@@ -42,15 +42,7 @@ def run() -> bool:
     say(f"a tuple space at {engine.uri}, two workers")
     started = time.monotonic()
     run = job.submit(engine)
-    try:
-        with ProgressDisplay() as display:
-            while not run.wait(0.1):
-                display.update(run.progress())
-            display.update(run.progress())
-        results = run.result()
-    except BaseException:
-        run.cancel()
-        raise
+    results = follow(run, private=True)
     rows = word_count.table(results)
     print_table(word_count.COLUMNS, rows[:_ROWS], word_count.TITLE)
     words = sum(count for _, count in rows)

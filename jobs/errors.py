@@ -1,8 +1,9 @@
-"""What can go wrong before a ready-made job runs.
+"""What can go wrong before a ready-made job runs, or a command begins.
 
 JobsError
 ├── UnknownJobError (LookupError)    no job has this name
-└── JobOptionsError (ValueError)     the job is there, but cannot be built from what was given
+├── JobOptionsError (ValueError)     the job is there, but cannot be built from what was given
+└── NotationError (ValueError)       the text on the command line is no tuple, or no template
 """
 
 
@@ -16,3 +17,7 @@ class UnknownJobError(JobsError, LookupError):
 
 class JobOptionsError(JobsError, ValueError):
     """Raised when a job lacks an option, gets one it does not know, or cannot use its value."""
+
+
+class NotationError(JobsError, ValueError):
+    """Raised when a text is no tuple, or no template, as Python writes them."""

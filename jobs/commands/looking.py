@@ -2,34 +2,135 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from typing import Final
+
 from invoke import Context
 
-from jobs.commands.command import KEY_FILE, NAME, SPACE, command
-from jobs.terminal.failures import print_buried
-from jobs.terminal.tables import print_table
-from tuplespace import connect
-from workers.claims import deserted_jobs
+from jobs.commands.command import KEY_FILE, NAME, SPACE, command, sigterm_interrupts
+from jobs.errors import JobsError
+from jobs.terminal.amounts import bytes_text
+from jobs.terminal.documents import print_json
+from jobs.terminal.notation import opaque_size, parse_template, show
+from jobs.terminal.overview import Lookout, claimed_tasks, jobs_in, short
+from jobs.terminal.sealed import look_into
+from jobs.terminal.tables import print_lines, print_table
+from jobs.terminal.watching import print_overview, watch
+from tuplespace import RemoteSpace
+from tuplespace.values import Tuple
+
+#: A live view asks again by itself, and says that the space is away; so a call need not be patient.
+_WATCH_RETRY: Final = 1.0
+#: A look every few milliseconds would be no look any more, but a load.
+_LEAST_EVERY: Final = 0.1
+#: What `tuples` has a space send without being asked to: it sends all that match, or nothing.
+_MOST_BYTES: Final = 64e6
+JSON = {"json": "print JSON for programs, and nothing else, on stdout"}
 
 
-@command(help={**SPACE, **NAME, **KEY_FILE})
-def status(_: Context, space: str = "", key_file: str = "", name: str = "") -> None:
+@command(
+    help={
+        "watch": "go on showing it until Ctrl-C: on a terminal in one place, elsewhere one look after "
+        "the other",
+        "every": "seconds between two looks (default: 1)",
+        **JSON,
+        **SPACE,
+        **NAME,
+        **KEY_FILE,
+    }
+)
+def status(
+    _: Context, space: str = "", key_file: str = "", name: str = "", watch: bool = False,
+    every: float = 1.0, json: bool = False,
+) -> None:  # fmt: skip
     """Show what a space holds, its workers and its jobs."""
-    with connect(space or None, name=name or None, key_file=key_file or None) as remote:
-        figures = remote.status()
-        limits = figures.pop("limits")
-        figures["oldest_ready_seconds"] = round(figures["oldest_ready_seconds"], 1)
-        rows = [(each, value, limits.get(each) or "") for each, value in sorted(figures.items())]
-        print_table(("figure", "value", "limit"), rows, f"Space {remote.uri}")
-        workers = [value[1:] for value in remote.read_all(("worker", *[None] * 4))]
-        print_table(("worker", "host", "runtime", "processes"), workers, "Workers")
-        waiting = deserted_jobs(remote)
-        jobs = [
-            (value[1], value[2].get("label", ""), value[2].get("maps"), value[2].get("reduces"),
-             remote.count(("task", value[1], *[None] * 5)),
-             f"none: invoke resume {value[1]}" if value[1] in waiting
-             else value[2].get("driver", ""))
-            for value in remote.read_all(("job", None, dict))
-        ]  # fmt: skip
-        columns = ("job", "name", "maps", "reduces", "tasks ready", "driver")
-        print_table(columns, jobs, "Jobs")
-        print_buried(remote.read_all(("buried", str, str, int, dict)))
+    if watch:
+        _watch(space, name, key_file, every, json)
+        return
+    with look_into(space, name, key_file) as remote:
+        seen = Lookout().look(remote, remote.uri, time.monotonic())
+    if json:
+        print_json(seen)
+    else:
+        print_overview(seen)
+
+
+def _watch(space: str, name: str, key_file: str, every: float, as_json: bool) -> None:
+    if not every >= _LEAST_EVERY:
+        raise JobsError(f"--every is {_LEAST_EVERY} seconds or more, not {every}")
+    with sigterm_interrupts(), look_into(space, name, key_file, _WATCH_RETRY) as remote:
+        try:
+            watch(remote, remote.uri, every, as_json=as_json)
+        except KeyboardInterrupt:
+            return  # the way to end it
+
+
+@command(name="jobs", help={**JSON, **SPACE, **NAME, **KEY_FILE})
+def list_jobs(
+    _: Context, space: str = "", key_file: str = "", name: str = "", json: bool = False
+) -> None:
+    """Show the jobs in a space, and who drives them."""
+    with look_into(space, name, key_file) as remote:
+        found = [(each, claimed_tasks(remote, each.id)) for each in jobs_in(remote)]
+    if json:
+        print_json([{**each._asdict(), "claimed": claimed} for each, claimed in found])
+        return
+    rows = [
+        (short(each.id), short(each.name), *("" if n is None else n for n in each[2:5]), claimed,
+         short(each.driver))
+        for each, claimed in found
+    ]  # fmt: skip
+    columns = ("job", "name", "maps", "reduces", "tasks ready", "tasks claimed", "driver")
+    print_table(columns, rows, "Jobs")
+
+
+@command(
+    positional=["template"],
+    help={
+        "template": "as Python writes it: '(\"task\", int, ...)'; None, ... and ANY match anything; types, "
+        'Between(1, 5), OneOf("a", "b"), range(10), re("^b")',
+        "limit": "how many to show, the oldest first (default: 100); 0: all",
+        "count": "only say how many match",
+        **JSON,
+        **SPACE,
+        **NAME,
+        **KEY_FILE,
+    },
+)
+def tuples(
+    _: Context, template: str, space: str = "", key_file: str = "", name: str = "",
+    limit: int = 100, count: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Show the tuples that match a template, one a line; they stay where they are."""
+    wanted = parse_template(template)
+    if limit < 0:
+        raise JobsError(f"--limit is a whole number from 0, not {limit}")
+    with look_into(space, name, key_file) as remote:
+        if count:
+            print_lines([str(remote.count(wanted))])
+            return
+        found, matching = _oldest(remote, wanted, limit)
+    if json:
+        print_json(found)
+    else:
+        print_lines(show(each, opaque_size) for each in found)
+    if len(found) < matching:
+        sys.stderr.write(f"the first {len(found):,} of {matching:,}; --limit 0 shows all\n")
+
+
+def _oldest(space: RemoteSpace, template: Tuple, limit: int) -> tuple[list[Tuple], int]:
+    """Return the oldest tuples that match, and how many match.
+
+    A space sends all or none. If that may be much, nobody but who has asked for all gets it.
+    """
+    if limit:
+        matching, figures = space.count(template), space.status()
+        about = matching * figures["bytes"] / max(1, figures["tuples"])
+        if matching > limit and about > _MOST_BYTES:
+            raise JobsError(
+                f"{matching:,} tuples match, about {bytes_text(about)}, and a space sends all of them or "
+                "none: say more in the template, or --count to count them, or --limit 0 for all"
+            )
+    found = space.read_all(template)
+    return found[: limit or None], len(found)

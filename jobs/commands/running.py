@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -20,10 +20,12 @@ from jobs.catalogue import (
     title_of,
 )
 from jobs.commands.command import KEY_FILE, NAME, SPACE, command, sigterm_interrupts
+from jobs.commands.looking import JSON
 from jobs.errors import JobsError
 from jobs.steps import run_steps
-from jobs.terminal.failures import print_skipped
-from jobs.terminal.progress import ProgressDisplay
+from jobs.terminal.documents import print_json
+from jobs.terminal.following import Interrupted, follow
+from jobs.terminal.reports import Step, print_report, report_document, step_of
 from jobs.terminal.tables import print_table
 from mapreduce import Blocks, JobRun, MapReduceJob
 from mapreduce.attaching import cancel as cancel_job
@@ -34,11 +36,14 @@ from mapreduce.errors import shorten
 from tuplespace import RemoteSpace, TupleSpaceError, connect
 from tuplespace.serve import say
 
+_ROWS = {"rows": "rows to print; 0: all (default: 20; with --json: all)"}
+_DEFAULT_ROWS = 20
+
 
 @command()
 def demo(_: Context) -> None:
     """Count the words of Python's standard library with a space and two workers, and check."""
-    with sigterm_interrupts():
+    with _interruptible():
         if not demonstration.run():
             raise Exit("the result differs from run_sequential()", code=1)
 
@@ -54,7 +59,8 @@ def demo(_: Context) -> None:
         "option": "an option of the job's own, as in rounds=10; repeatable; `job list` shows them",
         "map-tasks": "M (default: from the data)",
         "reduce-tasks": "R (default: from the data)",
-        "rows": "rows to print; 0: all",
+        **_ROWS,
+        **JSON,
         "skip-bad-records": "how many records, on which the job's functions fail, may be skipped",
         "on-bad-task": "what to do when a task has failed for good: fail, or skip: go on without it",
         **SPACE,
@@ -65,8 +71,8 @@ def demo(_: Context) -> None:
 def job(
     _: Context, which: str, input: list[str] | None = None, space: str = "",
     key_file: str = "", local: bool = False, pattern: str = "", map_tasks: int = 0,
-    reduce_tasks: int = 0, rows: int = 20, name: str = "", skip_bad_records: int = 0,
-    on_bad_task: str = "fail", option: list[str] | None = None,
+    reduce_tasks: int = 0, rows: int = -1, name: str = "", skip_bad_records: int = 0,
+    on_bad_task: str = "fail", option: list[str] | None = None, json: bool = False,
 ) -> None:  # fmt: skip
     """Run a ready-made job; `job list` lists them."""
     if which == "list":
@@ -92,34 +98,41 @@ def job(
         run = step.submit(engine(), label=label)
         runs.append(run)
         if not local:
-            say(f"job {run.id}; should this process die, `invoke resume {run.id}` goes on with it")
-        return follow(run)
+            sys.stderr.write(
+                f"job {run.id}; should this process die, `invoke resume {run.id}` goes on with it\n"
+            )
+        return follow(run, private=local)
 
     runs: list[JobRun] = []
-    with sigterm_interrupts(), _engine(space, name, key_file, local) as engine:
+    with _interruptible(), _engine(space, name, key_file, local) as engine:
         results = run_steps(work, carry_out)
     if not runs:
         raise JobsError(f"{which} had no job to run")
-    _print_results(runs[-1], ready_made, results, rows)
+    _print_results([step_of(run) for run in runs], which, ready_made, results, rows, json)
 
 
-def _print_results(run: JobRun, made: ReadyMadeJob | None, results: list[Any], rows: int) -> None:
-    """Print a ready-made job's table, or a line for each result, and what it took."""
-    report = run.report
-    table = [(number, shorten(result)) for number, result in enumerate(results)]
-    columns, title = ("partition", "result"), f"Job {run.id}"
+def _print_results(
+    steps: Sequence[Step], name: str, made: ReadyMadeJob | None, results: Any, wanted: int,
+    json: bool,
+) -> None:  # fmt: skip
+    """Print a ready-made job's table, or a line for each result; then what it took, on stderr."""
     if made is not None:
-        table, columns, title = made.table(results), made.COLUMNS, made.TITLE  # type: ignore[assignment]
-    print_table(columns, table[: rows or None], title)
-    if counted := run.counters:
-        print_table(("counter", "count"), sorted(counted.items()), "Counters")
-    say(
-        f"{len(table):,} rows; {report.pairs:,} pairs, {report.shuffle_bytes:,} bytes shuffled; "
-        f"{sum(report.tasks_by_worker.values())} tasks on {len(report.tasks_by_worker)} workers, "
-        f"{run.progress().attempts_failed} failed attempts, "
-        f"{report.backup_tasks} backup tasks; {report.seconds:.2f} s"
-    )
-    print_skipped(report.skipped, report.skipped_tasks)
+        rows, columns, title = made.table(results), made.COLUMNS, made.TITLE
+    else:
+        rows = [
+            (number, result if json else shorten(result)) for number, result in enumerate(results)
+        ]
+        columns, title = ("partition", "result"), f"Job {steps[-1].id}"
+    if wanted < 0:
+        wanted = 0 if json else _DEFAULT_ROWS
+    shown = rows[: wanted or None]
+    if json:
+        document = {"job": name, "title": title, "columns": columns, "rows": shown}
+        print_json({**document, **report_document(steps)})
+        return
+    print_table(columns, shown, title)
+    sys.stdout.flush()
+    print_report(steps, len(rows))
 
 
 _ID = {"id": "the job's id, as `job` and `status` say it"}
@@ -127,25 +140,27 @@ _ID = {"id": "the job's id, as `job` and `status` say it"}
 
 @command(
     positional=["id"],
-    help={**_ID, "rows": "rows to print; 0: all", **SPACE, **NAME, **KEY_FILE},
+    help={**_ID, **_ROWS, **JSON, **SPACE, **NAME, **KEY_FILE},
 )
 def resume(
-    _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = 20
-) -> None:
+    _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = -1,
+    json: bool = False,
+) -> None:  # fmt: skip
     """Go on with a job whose driver has died; no task that has ended runs again. Ctrl-C cancels it."""
     with (
-        sigterm_interrupts(),
+        _interruptible(),
         connect(space or None, name=name or None, key_file=key_file or None) as remote,
     ):
         if driver := driver_of(remote, id):
             sys.stderr.write(f"job {id} has a driver, {driver}; waiting up to 20 s for it to end\n")
         run = MapReduceJob.attach(remote, id)
         done = run.progress()
-        say(
+        sys.stderr.write(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
-            f"{done.reduce_done} of {done.reduce_total} reduces are done"
+            f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
         )
-        _print_results(run, CATALOGUE.get(run.label), follow(run), rows)
+        results = follow(run)
+        _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
 
 @command(positional=["id"], help={**_ID, **SPACE, **NAME, **KEY_FILE})
@@ -156,19 +171,14 @@ def cancel(_: Context, id: str, space: str = "", key_file: str = "", name: str =
     say(f"job {id} is cancelled" + (f"; its driver {driver} will say so" if driver else ""))
 
 
-def follow(run: JobRun) -> list[Any]:
-    """Show a job's progress until it has ended; return its results. Interrupted, cancel it."""
-    try:
-        with ProgressDisplay() as display:
-            while not run.wait(0.1):
-                display.update(run.progress())
-            display.update(run.progress())
-        return run.result()
-    except BaseException as error:
-        run.cancel()
-        if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write(f"job {run.id} is cancelled\n")
-        raise
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a job, and the command with it, without another word."""
+    with sigterm_interrupts():
+        try:
+            yield
+        except Interrupted:
+            raise Exit(code=130) from None
 
 
 @contextmanager

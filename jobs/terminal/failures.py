@@ -10,6 +10,7 @@ from rich.console import Console
 from jobs.terminal.tables import print_table
 from mapreduce.report import SkippedTask
 from mapreduce.skipping import SkippedRecord
+from tuplespace.values import brief
 
 #: Of bad records so many are shown, the others are in the job's report.
 SHOWN: Final = 10
@@ -34,19 +35,28 @@ def print_skipped(
         )
 
 
+#: Of a buried task.
+BURIED_COLUMNS: Final = ("job", "phase", "number", "attempts", "where", "record", "reason")
+
+
 def print_buried(values: Iterable[Sequence[Any]], console: Console | None = None) -> None:
     """Print the tasks that a space has buried, from their tuples; nothing if there are none."""
-    rows = [
-        (job, phase, number, about.get("attempts", ""), about.get("where", ""),
-         about.get("record") or "", _short(about.get("reason", "")))
+    if rows := buried_rows(values):
+        print_table(BURIED_COLUMNS, rows, "Buried tasks", console)
+
+
+def buried_rows(values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Return a row for each tuple of a buried task, whatever it lacks or anybody has put there."""
+    return [
+        (_short(job), phase, number, about.get("attempts", ""), _short(about.get("where", "")),
+         _short(about.get("record") or ""), _short(about.get("reason", "")))
         for _, job, phase, number, about in values
     ]  # fmt: skip
-    if rows:
-        print_table(
-            ("job", "phase", "number", "attempts", "where", "record", "reason"), rows,
-            "Buried tasks", console,
-        )  # fmt: skip
 
 
-def _short(reason: str) -> str:
-    return reason if len(reason) <= _REASON else f"{reason[: _REASON - 3]}..."
+def _short(value: Any) -> Any:
+    """Return what is shown of a value: of a text so much, of anything that is none, itself or little."""
+    if type(value) in (int, float):
+        return value
+    text = value if type(value) is str else brief(value)
+    return text if len(text) <= _REASON else f"{text[: _REASON - 3]}..."

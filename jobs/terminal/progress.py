@@ -1,43 +1,26 @@
 """How far a job is: two bars on a terminal, plain lines anywhere else, on stderr.
 
-So ``invoke job ... > file`` keeps the results apart and still shows how far the job is.
+So ``invoke job ... > file`` keeps the results apart and still shows how far the job is. What is not
+known yet is not shown.
 """
 
+from __future__ import annotations
+
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Protocol
+from typing import Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
 
-from jobs.terminal.tables import print_plain
+from jobs.terminal.amounts import bytes_text, seconds_text
+from jobs.terminal.tables import legible, print_plain
+from mapreduce.report import Progress
 
-SECONDS_BETWEEN_LINES = 1.0
-
-
-class JobProgress(Protocol):
-    """How far a job is: tasks done and in all, by phase, and attempts that failed on the way."""
-
-    @property
-    def map_done(self) -> int:
-        """Map tasks with an outcome that counts."""
-
-    @property
-    def map_total(self) -> int:
-        """M."""
-
-    @property
-    def reduce_done(self) -> int:
-        """Reduce tasks with an outcome that counts."""
-
-    @property
-    def reduce_total(self) -> int:
-        """R."""
-
-    @property
-    def attempts_failed(self) -> int:
-        """Attempts of either phase that failed so far."""
+SECONDS_BETWEEN_LINES: Final = 1.0
 
 
 class ProgressDisplay:
@@ -56,18 +39,19 @@ class ProgressDisplay:
             clock: Seconds from any start, to keep plain lines a second apart.
         """
         console = console or Console(stderr=True)
-        self._view: _Bars | _Lines = (
-            _Bars(console) if console.is_interactive else _Lines(console, clock)
+        self._view: _Terminal | _Lines = (
+            _Terminal(console) if console.is_interactive else _Lines(console, clock)
         )
+        self._pace = _Pace()
 
-    def __enter__(self) -> "ProgressDisplay":
+    def __enter__(self) -> ProgressDisplay:
         """Begin to show progress."""
         self._view.start()
         return self
 
-    def update(self, progress: JobProgress) -> None:
+    def update(self, progress: Progress) -> None:
         """Show this progress, at once or when it is due."""
-        self._view.update(progress)
+        self._view.show(progress, self._pace.records_a_second(progress))
 
     def __exit__(
         self,
@@ -79,36 +63,50 @@ class ProgressDisplay:
         self._view.stop()
 
 
-class _Bars:
-    """A bar for each phase, with the failed attempts beside the second."""
+class _Pace:
+    """How fast maps read, while there are any; their last pace stands."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def records_a_second(self, progress: Progress) -> float | None:
+        if not self._seconds or progress.map_done < progress.map_total:
+            self._seconds = progress.seconds
+        return progress.records / self._seconds if progress.records and self._seconds else None
+
+
+class _Terminal(Bars):
+    """A bar for each phase, what is known of it beside it, and below why nothing happens."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._notice = ""
+        super().__init__(
             TextColumn("{task.description:>6}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="yellow"),
+            TextColumn("{task.fields[note]}", style="cyan"),
             console=console,
         )
-        self._map = self._progress.add_task("map", total=None, note="")
-        self._reduce = self._progress.add_task("reduce", total=None, note="")
+        self._map = self.add_task("map", total=None, note="")
+        self._reduce = self.add_task("reduce", total=None, note="")
 
-    def start(self) -> None:
-        self._progress.start()
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what rich is to show."""
+        yield from super().get_renderables()
+        if self._notice:
+            yield Text(legible(self._notice, self.console.encoding), style="yellow")
 
-    def update(self, progress: JobProgress) -> None:
-        show = self._progress.update
-        show(self._map, completed=progress.map_done, total=progress.map_total)
-        show(
-            self._reduce,
-            completed=progress.reduce_done,
-            total=progress.reduce_total,
-            note=_failures(progress),
-        )
-
-    def stop(self) -> None:
-        self._progress.stop()
+    def show(self, progress: Progress, rate: float | None) -> None:
+        self._notice, failures = progress.notice, _failures(progress)
+        self.update(
+            self._map, completed=progress.map_done, total=progress.map_total,
+            note=" ".join(filter(None, (_rate(rate), _shuffled(progress)))),
+        )  # fmt: skip
+        self.update(
+            self._reduce, completed=progress.reduce_done, total=progress.reduce_total,
+            note=" ".join(filter(None, (_left(progress), failures and f"[yellow]{failures}[/]"))),
+        )  # fmt: skip
 
 
 class _Lines:
@@ -117,19 +115,24 @@ class _Lines:
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console = console
         self._clock = clock
-        self._line = self._printed = ""
+        self._line = ""
+        self._news: tuple[str, ...] = ()
+        self._told: tuple[str, ...] = ()
         self._due = clock()
 
     def start(self) -> None:
         """Nothing to show yet."""
 
-    def update(self, progress: JobProgress) -> None:
-        done = (
+    def show(self, progress: Progress, rate: float | None) -> None:
+        # What changes with the clock alone is no news: a job that stands still says so once.
+        self._news = (
             f"map {progress.map_done}/{progress.map_total}",
             f"reduce {progress.reduce_done}/{progress.reduce_total}",
-            _failures(progress),
-        )
-        self._line = "  ".join(filter(None, done))
+            _shuffled(progress), _failures(progress), progress.notice,
+        )  # fmt: skip
+        maps, reduces, shuffled, failures, notice = self._news
+        told = (maps, reduces, _rate(rate), shuffled, failures, _left(progress), notice)
+        self._line = legible("  ".join(filter(None, told)), self._console.encoding)
         if self._clock() >= self._due:
             self._print()
 
@@ -137,13 +140,28 @@ class _Lines:
         self._print()
 
     def _print(self) -> None:
-        if self._line != self._printed:
+        if self._news != self._told:
             print_plain(self._console, self._line)
-            self._printed = self._line
+            self._told = self._news
             self._due = self._clock() + SECONDS_BETWEEN_LINES
 
 
-def _failures(progress: JobProgress) -> str:
+def _rate(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:,.0f} records/s"
+
+
+def _shuffled(progress: Progress) -> str:
+    return f"{bytes_text(progress.shuffle_bytes)} shuffled" if progress.shuffle_bytes else ""
+
+
+def _left(progress: Progress) -> str:
+    is_done = progress.reduce_total and progress.reduce_done == progress.reduce_total
+    if progress.seconds_left is None or is_done:
+        return ""
+    return f"about {seconds_text(max(0.0, progress.seconds_left))} left"
+
+
+def _failures(progress: Progress) -> str:
     """Return how many attempts failed, or nothing when none did."""
     if not progress.attempts_failed:
         return ""

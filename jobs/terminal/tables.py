@@ -4,12 +4,15 @@ On a terminal these are rich's tables. Anywhere else (a pipe, a file, CI) they a
 go to stdout, errors to stderr.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from tuplespace.values import brief
 
 
 def print_table(
@@ -30,22 +33,34 @@ def print_table(
     """
     console = console or Console()
     rows = list(rows)
-    numeric = [
-        bool(rows) and all(isinstance(row[at], int | float) for row in rows)
-        for at in range(len(columns))
-    ]
-    lines = [[_legible(value, console.encoding) for value in row] for row in rows]
     if console.is_interactive:
-        grid = Table(title=Text(title))
-        for head, is_number in zip(columns, numeric, strict=True):
-            grid.add_column(Text(head), justify="right" if is_number else "left", overflow="fold")
-        for line in lines:
-            grid.add_row(*map(Text, line))
-        console.print(grid)
+        console.print(grid_of(columns, rows, title, console.encoding))
     else:
         print_plain(console, title)
-        for text in _aligned([list(columns), *lines], numeric):
+        lines = [[legible(value, console.encoding) for value in row] for row in rows]
+        for text in _aligned([list(columns), *lines], _numeric(columns, rows)):
             print_plain(console, text)
+
+
+def grid_of(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str, encoding: str
+) -> Table:
+    """Return the table that `print_table` prints on a terminal of this encoding."""
+    grid = Table(title=Text(title))
+    for head, is_number in zip(columns, _numeric(columns, rows), strict=True):
+        grid.add_column(Text(head), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(legible(value, encoding)) for value in row))
+    return grid
+
+
+def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """Say of each column whether it holds numbers only, and perhaps gaps ("")."""
+    return [
+        any(isinstance(row[at], int | float) for row in rows)
+        and all(isinstance(row[at], int | float) or row[at] == "" for row in rows)
+        for at in range(len(columns))
+    ]
 
 
 def print_error(message: object, console: Console | None = None) -> None:
@@ -53,7 +68,7 @@ def print_error(message: object, console: Console | None = None) -> None:
     console = console or Console(stderr=True)
     line = " ".join(filter(None, map(str.strip, str(message).splitlines())))
     style = "bold red" if console.is_interactive else None
-    print_plain(console, _legible(f"error: {line}", console.encoding), style)
+    print_plain(console, legible(f"error: {line}", console.encoding), style)
 
 
 def _aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> Iterable[str]:
@@ -67,9 +82,12 @@ def _aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> Iterabl
         yield "  ".join(cells).rstrip()
 
 
-def _legible(value: object, encoding: str) -> str:
+def legible(value: object, encoding: str) -> str:
     """Return a value as text that can be printed: no control characters, nothing unencodable."""
-    text = str(value).expandtabs()
+    try:
+        text = str(value).expandtabs()
+    except Exception:  # noqa: BLE001  # an int may be too long to be shown; anybody may write a str
+        text = brief(value)
     if not text.isprintable():
         text = "".join(
             each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
@@ -81,3 +99,15 @@ def _legible(value: object, encoding: str) -> str:
 def print_plain(console: Console, text: str, style: str | None = None) -> None:
     """Print text as it is: no markup, no colours of rich's own choosing, no line breaks."""
     console.print(Text(text), style=style, soft_wrap=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout, as they are but for what its encoding lacks, and see them off.
+
+    Raises:
+        BrokenPipeError: Nobody reads them any more.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()

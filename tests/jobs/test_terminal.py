@@ -2,13 +2,15 @@
 
 import re
 from io import BytesIO, StringIO, TextIOWrapper
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from jobs.terminal.amounts import bytes_text, seconds_text
 from jobs.terminal.progress import ProgressDisplay
 from jobs.terminal.tables import print_error, print_table
+from mapreduce.report import Progress
 
 
 def a_console(*, terminal: bool) -> Console:
@@ -21,14 +23,8 @@ def a_console(*, terminal: bool) -> Console:
     )
 
 
-def progress(map_done: int, reduce_done: int, attempts_failed: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(
-        map_done=map_done,
-        map_total=64,
-        reduce_done=reduce_done,
-        reduce_total=8,
-        attempts_failed=attempts_failed,
-    )
+def progress(map_done: int, reduce_done: int, attempts_failed: int = 0, **known: Any) -> Progress:
+    return Progress(map_done, 64, reduce_done, 8, attempts_failed, **known)
 
 
 @pytest.fixture
@@ -167,3 +163,86 @@ def test_an_error_is_one_line(is_terminal: bool) -> None:
     print_error(ValueError("no space at [b]\n\n  tried loopback " + "x" * 100), console)
 
     assert printed(console) == "error: no space at [b] tried loopback " + "x" * 100 + "\n"
+
+
+FACTS: dict[str, Any] = {
+    "seconds": 2.0, "records": 24_690, "shuffle_bytes": 3_210_000, "seconds_left": 12.3,
+    "notice": "no workers yet",
+}  # fmt: skip
+
+
+def test_in_a_pipe_a_line_has_all_that_is_known(pipe: Console) -> None:
+    with ProgressDisplay(pipe) as display:
+        display.update(progress(12, 0, attempts_failed=1, **FACTS))
+
+    assert printed(pipe) == (
+        "map 12/64  reduce 0/8  12,345 records/s  3.2 MB shuffled  1 failed attempt  "
+        "about 12 s left  no workers yet\n"
+    )
+
+
+def test_on_a_terminal_it_stands_beside_and_below_the_bars(terminal: Console) -> None:
+    with ProgressDisplay(terminal) as display:
+        display.update(progress(12, 0, attempts_failed=1, **FACTS))
+
+    maps, reduces, notice = printed(terminal).rstrip().splitlines()[-3:]
+    assert maps.rstrip().endswith("12,345 records/s 3.2 MB shuffled")
+    assert reduces.rstrip().endswith("about 12 s left 1 failed attempt")
+    assert notice.rstrip() == "no workers yet"
+    assert max(map(len, (maps, reduces))) <= 80
+
+
+def test_clocks_that_go_on_are_no_news_of_a_job_that_stands_still(pipe: Console) -> None:
+    now = 0.0
+
+    with ProgressDisplay(pipe, clock=lambda: now) as display:
+        for seconds in (1.0, 5.0, 10.0):
+            now = seconds
+            display.update(progress(12, 0, seconds=seconds, records=100, seconds_left=seconds))
+        display.update(progress(12, 0, seconds=10.0, records=100, notice="no workers yet"))
+
+    assert printed(pipe).splitlines() == [
+        "map 12/64  reduce 0/8  100 records/s  about 1 s left",
+        "map 12/64  reduce 0/8  10 records/s  no workers yet",
+    ]
+
+
+def test_the_pace_of_maps_stands_once_they_are_done(pipe: Console) -> None:
+    with ProgressDisplay(pipe) as display:
+        for done, seconds in ((63, 9.0), (64, 10.0), (64, 99.0)):
+            display.update(progress(done, 0, seconds=seconds, records=900))
+
+    assert printed(pipe).splitlines()[-1] == "map 64/64  reduce 0/8  100 records/s"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_notice_is_shown_and_not_obeyed(is_terminal: bool) -> None:
+    console = a_console(terminal=is_terminal)
+    with ProgressDisplay(console) as display:
+        display.update(progress(1, 0, notice="[red]no\x1b[2J workers"))
+
+    assert r"[red]no\x1b[2J workers" in printed(console)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (99_940, "99.9 kB"),
+     (123_456, "123 kB"), (3_210_000_000, "3.2 GB"), (10**300, "1000 PB")],
+)  # fmt: skip
+def test_bytes_are_told_as_people_read_them(amount: int, text: str) -> None:
+    assert bytes_text(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0123, "0.012 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00 min"),
+     (187, "3:07 min"), (7387, "2:03:07 h"), (1e300, "1e+300 s")],
+)  # fmt: skip
+def test_seconds_are_told_as_people_read_them(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
+
+
+def test_a_number_that_python_does_not_show_is_a_cell_all_the_same(pipe: Console) -> None:
+    print_table(("count",), [(1 << 40_000,)], "Numbers", pipe)
+
+    assert len(printed(pipe).splitlines()) == 3

@@ -470,8 +470,8 @@ def test_the_command_line_resumes_and_cancels(
     drivers.let(*JOB_FIRSTS, "reduce")
     resumed = invoke("resume", job)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"job {job} goes on: " in resumed.stdout
-    assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stdout
+    assert f"job {job} goes on: " in resumed.stderr
+    assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stderr
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 
     for path in drivers.folder.glob("map-*"):
