@@ -90,7 +90,8 @@ class Reader:
         if block.printed is None:
             return
         expected = self._here(block.printed)
-        if not as_pattern(expected).fullmatch(printed):
+        ended = printed if printed.endswith("\n") or not printed else printed + "\n"
+        if not as_pattern(expected).fullmatch(ended):
             self._fails(block, f"the page says that it prints\n{expected}", printed, errors)
 
     def _fails(self, block: Block, what: str, printed: str, errors: str) -> None:
