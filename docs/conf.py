@@ -78,7 +78,7 @@ html_theme = "furo"
 html_title = "tuplemill"
 html_show_sphinx = False
 
-myst_enable_extensions = ["substitution"]
+myst_enable_extensions = ["substitution", "tasklist"]
 myst_heading_anchors = 3
 myst_substitutions = {
     "commands": _commands(TASKS, "invoke"),
