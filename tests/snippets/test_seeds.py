@@ -37,7 +37,7 @@ BOXES = [box for section in SECTIONS.values() for box in boxes_of(section)]
 
 
 @cache
-def tests_in(path: str) -> set[str]:
+def functions_of(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {
         node.name for node in ast.walk(tree)
@@ -60,4 +60,4 @@ def test_every_box_is_ticked_and_names_tests_that_are_there(box: Box) -> None:
     for test in box.tests:
         path, _, name = test.partition("::")
         assert name.startswith("test_")
-        assert name in tests_in(path), test
+        assert name in functions_of(path), test
