@@ -60,7 +60,7 @@ def _styles() -> str:
     return "\n\n".join(
         f"## {name}\n\n```{{eval-rst}}\n.. automodule:: mapreduce.styles.{name}\n   :members:\n```"
         for name in sorted(found)
-        if name != "running"  # what the others share
+        if (ROOT / "docs" / "styles" / f"{name}.md").exists()  # the others are what these share
     )
 
 
@@ -105,7 +105,8 @@ _GIVEN = {
     "tuplespace.Kept", "tuplespace.Space", "tuplespace.Subscription",
 }  # fmt: skip
 _SECTION = re.compile(r"(Args|Attributes|Raises):$")
-_FIELD = re.compile(r"(?:^ +|(?<=[.?)] ))((?!None)(?:\w+, )*\w+): ")
+_NAME = r"(?!None)[a-zA-Z_]\w*"
+_FIELD = re.compile(rf"(?:^ +|(?<=[.?)] ))((?:{_NAME}, )*{_NAME}): ")
 
 
 def setup(app: Any) -> None:
@@ -118,6 +119,8 @@ def _one_field_a_line(
     app: Any, what: str, name: str, found: object, options: Any, lines: list[str]
 ) -> None:
     """Part fields that share a line, or a text, as "id: The job's. label: ..." and "map, reduce: ..."."""
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(": ", "; ")  # else napoleon takes what is before it for a type
     read, lines[:] = list(lines), []
     indent = None
     for line in read:
