@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from functools import cache
 from types import ModuleType
 
 import pytest
@@ -38,6 +39,11 @@ def load(path: str) -> ModuleType:
     return module
 
 
+@cache
+def commands() -> Collection:
+    return Collection.from_module(load("tasks"))
+
+
 @pytest.mark.parametrize("package", ["tuplespace", "workers", "mapreduce"])
 def test_every_public_name_is_in_the_reference_once(package: str) -> None:
     documented = [
@@ -65,7 +71,7 @@ def test_the_page_of_commands_tells_of_every_command_and_every_option(
     made = load("docs/conf").myst_substitutions
     text = made["commands"] + made["developers_commands"]
 
-    for name in Collection.from_module(load("tasks")).task_names:
+    for name in commands().task_names:
         assert text.count(f"### {name}\n\n") == 1
     assert "{{ commands }}" in REFERENCE
     assert "{{ developers_commands }}" in REFERENCE
@@ -75,11 +81,11 @@ def test_the_page_of_commands_tells_of_every_command_and_every_option(
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_in_a_page_can_be_typed(words: str) -> None:
     if " " not in words:  # it is talked of, as in "what `invoke job` shows"
-        assert words in Collection.from_module(load("tasks")).task_names
+        assert words in commands().task_names
         return
     # What is optional and positional is an argument only if it is there when the program starts.
     words = re.sub(r"^(emit \S+) \S+", r"\1", words)
-    parser = Parser(Collection.from_module(load("tasks")).to_contexts())
+    parser = Parser(commands().to_contexts())
 
     try:
         parsed = parser.parse_argv(shlex.split(words))
