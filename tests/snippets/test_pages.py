@@ -135,6 +135,7 @@ def reader(page: str, tmp_path: Path) -> Iterator[Reader]:
         yield reader
 
 
+@pytest.mark.timeout(180)  # a page takes some seconds where nobody else needs the cores
 @pytest.mark.parametrize("page", PAGES)
 def test_all_that_a_page_shows_works(page: str, reader: Reader) -> None:
     for block in to_do(DOCS / page):
