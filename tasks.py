@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 
 from invoke import Context, Exit, task
@@ -79,6 +81,20 @@ def bench(c: Context, name: str | None = None) -> None:
     with c.cd(str(ROOT)):
         for each in [name] if name else BENCHMARKS:
             c.run(f"{sys.executable} -m benchmarks.{each}")
+
+
+@task(help={"open": "show them in a browser"})
+def docs(c: Context, open: bool = False) -> None:  # noqa: A002  # the option's name
+    """Build the pages of docs/ as a web site, in docs/_build/html."""
+    missing = [name for name in ("sphinx", "myst_parser", "furo") if not find_spec(name)]
+    if missing:
+        raise Exit(f"{' and '.join(missing)} missing: pip install '.[docs]'", code=1)
+    with c.cd(str(ROOT)):
+        c.run(f"{sys.executable} -m sphinx -q -W --keep-going docs docs/_build/html")
+    page = ROOT / "docs" / "_build" / "html" / "index.html"
+    print(f"built: {page.relative_to(ROOT)}")
+    if open:
+        webbrowser.open(page.as_uri())
 
 
 def _environments(c: Context) -> list[str]:

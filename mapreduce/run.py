@@ -62,7 +62,7 @@ class JobRun:
 
     @property
     def counters(self) -> Counter[str]:
-        """The user's own, see `workers.counter`: of the tasks that are done."""
+        """The user's own counters (see `workers.counter`), of the tasks that are done."""
         return self._driver.counters()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,30 +16,30 @@ import pytest
 
 from snippets.blocks import DOCS, ROOT, Block, as_pattern, blocks_of, pages
 
-#: What makes an environment is typed elsewhere: `.ci/run` types the README's lines in a fresh clone.
-_SET_UP = ("python3 -m venv", "mkdir -p ~/.local/share/tuplemill && scp")
+#: What stands in a page: to be typed or run, to be saved, printed, or shown; or for Sphinx.
+LANGUAGES = {"sh", "python", "text", "json", "c", "awk", "csv", "toml", "{toctree}", "{eval-rst}"}
 
 
-def runnable(page: Path) -> list[Block]:
-    return [
-        block for block in blocks_of(page)
-        if (block.language in ("python", "sh") or block.file_name)
-        and not any(words in block.text for words in _SET_UP)
-    ]  # fmt: skip
+def named(found: list[Path]) -> list[str]:
+    return [page.relative_to(DOCS).as_posix() for page in found]
 
 
-PAGES = [page for page in pages() if runnable(page)]
+def to_do(page: Path) -> list[Block]:
+    return [block for block in blocks_of(page) if block.is_done]
+
+
+PAGES = named([page for page in pages() if to_do(page)])
 
 
 class Reader:
     """Types what stands in a page, in a folder of its own.
 
     Args:
-        folder: Where; its home too. port: Where its space shall be, if it starts one.
+        page: Its name. folder: Where; its home too. port: Where its space shall be, if it starts one.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, page: str, folder: Path, port: int) -> None:
+        self.page, self.folder, self.port = page, folder, port
         commands = folder / ".bin"
         commands.mkdir()
         program = f'exec {sys.executable} -c "from jobs.cli import program; program.run()" "$@"\n'
@@ -62,12 +63,12 @@ class Reader:
         if block.file_name:
             path = self.folder / block.file_name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
+            path.write_text(self._here(block.text), encoding="utf-8")
             return
         if block.is_server:
             self._starts(block)
             return
-        text = block.text.replace("9217", str(self.port))
+        text = self._here(block.text)
         command = ["bash", "-euo", "pipefail", "-c", text]
         if block.language == "python":
             script = self.folder / f"line{block.line}.py"
@@ -77,11 +78,27 @@ class Reader:
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True,
             timeout=50, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        where = f"line {block.line}: {done.stdout}{done.stderr}"
         if done.returncode:
-            pytest.fail(f"status {done.returncode}, {where}", pytrace=False)
-        if block.printed is not None and not as_pattern(block.printed).fullmatch(done.stdout):
-            pytest.fail(f"not what the page says it prints, {where}", pytrace=False)
+            what = f"it ended with status {done.returncode}"
+            self._fails(block, what, done.stdout, done.stderr)
+        self._compares(block, done.stdout, done.stderr)
+
+    def _here(self, text: str) -> str:
+        return text.replace("9217", str(self.port))
+
+    def _compares(self, block: Block, printed: str, errors: str = "") -> None:
+        if block.printed is None:
+            return
+        expected = self._here(block.printed)
+        ended = printed if printed.endswith("\n") or not printed else printed + "\n"
+        if not as_pattern(expected).fullmatch(ended):
+            self._fails(block, f"the page says that it prints\n{expected}", printed, errors)
+
+    def _fails(self, block: Block, what: str, printed: str, errors: str) -> None:
+        pytest.fail(
+            f"docs/{self.page}, line {block.line}: {what}\n--- it printed\n{printed}"
+            f"--- on stderr\n{errors}--- it was\n{block.text}", pytrace=False,
+        )  # fmt: skip
 
     def _starts(self, block: Block) -> None:
         words = block.text.split()
@@ -93,12 +110,13 @@ class Reader:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self.stack.callback(self._ends, process)
-        said = []
+        said = ""
         for line in process.stdout:
-            said.append(line)
+            said += line
             if ("tuple space PYRO:" if is_space else " processes") in line:
+                self._compares(block, said)
                 return
-        pytest.fail(f"line {block.line}: it ended: {''.join(said)}")
+        self._fails(block, "it ended by itself", said, "")
 
     def _ends(self, process: subprocess.Popen[str]) -> None:
         process.send_signal(signal.SIGINT)
@@ -109,25 +127,54 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(page: str, tmp_path: Path) -> Iterator[Reader]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    reader = Reader(tmp_path, port)
+    reader = Reader(page, tmp_path, port)
     with reader.stack:
         yield reader
 
 
-@pytest.mark.parametrize("page", [page.relative_to(DOCS).as_posix() for page in PAGES])
+@pytest.mark.timeout(180)  # a page takes some seconds where nobody else needs the cores
+@pytest.mark.parametrize("page", PAGES)
 def test_all_that_a_page_shows_works(page: str, reader: Reader) -> None:
-    for block in runnable(DOCS / page):
+    for block in to_do(DOCS / page):
         reader.meets(block)
 
 
-@pytest.mark.parametrize("page", [page.relative_to(DOCS).as_posix() for page in PAGES])
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_saves_is_used_by_a_later_block(page: str) -> None:
-    blocks = runnable(DOCS / page)
+    blocks = to_do(DOCS / page)
     for at, block in enumerate(blocks):
         if block.file_name:
             later = "".join(each.text for each in blocks[at + 1 :])
             module = Path(block.file_name).stem
-            assert block.file_name in later or f"import {module}" in later, block.line
+            assert re.search(rf"{re.escape(block.file_name)}|(import|from) {module}\b", later), (
+                f"docs/{page}, line {block.line}"
+            )
+
+
+@pytest.mark.parametrize("page", named(pages()))
+def test_no_block_of_a_page_is_left_out_silently(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = blocks_of(DOCS / page)
+
+    fences = re.findall(r"^[ \t>]*(?:```|~~~)", text, re.MULTILINE)
+    printed = sum(block.printed is not None for block in blocks)
+    assert len(fences) == 2 * (len(blocks) + printed), "a fence that is indented or not closed"
+    for block in blocks:
+        assert block.language in LANGUAGES, f"docs/{page}, line {block.line}: its language"
+        if not block.is_done and not block.is_elsewhere:
+            commands = re.findall(r"^(?:\$|>>>) .*|^(?:invoke|tuplemill|python3?|pip) [\w.-]+$",
+                                  block.text, re.MULTILINE)  # fmt: skip
+            shown = "{" in block.language or page == "reference/commands.md"
+            assert shown or not commands, f"docs/{page}, line {block.line}: nobody types {commands}"
+
+
+@pytest.mark.parametrize("page", named(pages()))
+def test_the_code_of_a_page_stands_in_fences_only(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(encoding="utf-8"),
+                  flags=re.MULTILINE | re.DOTALL)  # fmt: skip
+
+    code = r"^ {4}(?:(?:from|import|invoke|tuplemill|python3?) .*|\$ .*|>>> .*|\w+ = .*)$"
+    assert not re.findall(code, text, re.MULTILINE), "nobody runs what is indented"
