@@ -25,6 +25,8 @@ class Reporter:
         self._report, self.began = report, began
         self._pace = Pace()
         self._phase = MAP
+        #: How many maps were done, ordered and had failed, when they were reported.
+        self._maps = (0, 0, 0)
 
     def progress(self, plan: Plan, notice: str, now: float) -> Progress:
         """Return how far the job is; at once, and for any thread."""
@@ -56,8 +58,10 @@ class Reporter:
         report.pairs, report.shuffle_bytes = volume.pairs, volume.bytes
         report.distant_bytes = volume.distant_bytes
         report.partitions = volume.partitions()
-        report.map = _phase_report(MAP, plan, tally, splits)
-        report.map.records, report.map.bytes = volume.records, volume.bytes
+        maps = plan.maps_done, plan.ordered[MAP], plan.failed[MAP]
+        if maps != self._maps:  # there may be many, and mostly nothing is new at the end
+            self._maps, report.map = maps, _phase_report(MAP, plan, tally, splits)
+            report.map.records, report.map.bytes = volume.records, volume.bytes
         report.reduce = _phase_report(REDUCE, plan, tally, splits)
         read = [
             each for each, result in zip(report.partitions, plan.results, strict=False)

@@ -155,14 +155,14 @@ def output_in(data: bytes, reduce_tasks: int) -> MapOutput | None:
 
 def _is_sound(output: MapOutput, reduce_tasks: int) -> bool:
     """Say whether a driver can count with this: another release may have made it, or anybody."""
-    numbers = output.pairs, output.distant_bytes, output.records
+    _, ends, frames, pairs, distant_bytes, _, counts, records = output
     return (
-        all(type(number) is int and number >= 0 for number in numbers)
-        and type(output.counts) is array and output.counts.typecode in _COUNTS
-        and len(output.counts) in (0, reduce_tasks)
-        and len(output.frames) % _FRAME.size == 0
-        and type(output.ends) is array and output.ends.typecode == "Q"
-        and max(output.ends, default=0) <= len(output.frames)
+        type(pairs) is type(distant_bytes) is type(records) is int
+        and min(pairs, distant_bytes, records) >= 0
+        and type(counts) is type(ends) is array and counts.typecode in _COUNTS
+        and len(counts) in (0, reduce_tasks)
+        and type(frames) is bytes and len(frames) % _FRAME.size == 0
+        and ends.typecode == "Q" and max(ends, default=0) <= len(frames)
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import add, sub
 
@@ -29,11 +29,21 @@ class Volume:
 
     def add(self, output: MapOutput) -> None:
         """Count the output of a map."""
-        self._count(output, 1)
+        self.records += output.records
+        self.pairs += output.pairs
+        self.bytes += output.size
+        self.distant_bytes += output.distant_bytes
+        if self.sizes:
+            self._count_parts(output, add)
 
     def remove(self, output: MapOutput) -> None:
         """Count it no more: it is gone."""
-        self._count(output, -1)
+        self.records -= output.records
+        self.pairs -= output.pairs
+        self.bytes -= output.size
+        self.distant_bytes -= output.distant_bytes
+        if self.sizes:
+            self._count_parts(output, sub)
 
     def divide(self, outputs: Iterable[MapOutput], reduce_tasks: int) -> None:
         """Add up what each reduce gets, if it is the first time; `outputs` are those there are.
@@ -43,22 +53,13 @@ class Volume:
         if not self.sizes:
             self.sizes, self.counts = [0] * reduce_tasks, [0] * reduce_tasks
             for output in outputs:
-                self._count_parts(output, 1)
+                self._count_parts(output, add)
 
     def partitions(self) -> list[Partition]:
         """Return what each reduce gets; empty: that is not known yet."""
         return list(map(Partition, range(len(self.sizes)), self.counts, self.sizes))
 
-    def _count(self, output: MapOutput, times: int) -> None:
-        self.records += times * output.records
-        self.pairs += times * output.pairs
-        self.bytes += times * output.size
-        self.distant_bytes += times * output.distant_bytes
-        if self.sizes:
-            self._count_parts(output, times)
-
-    def _count_parts(self, output: MapOutput, times: int) -> None:
-        count = add if times > 0 else sub
+    def _count_parts(self, output: MapOutput, count: Callable[[int, int], int]) -> None:
         self.sizes = list(map(count, self.sizes, output.part_sizes()))
         if output.counts:
             self.counts = list(map(count, self.counts, output.counts))

@@ -304,8 +304,8 @@ def test_another_agent_of_the_host_hands_out_the_blocks_of_one_that_is_gone(
 
 DRIVER = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import test_lost_outputs
 from tuplespace.pickles import dump
 
