@@ -207,14 +207,28 @@ class Watcher:
     def wait_for(self, text: str) -> str:
         """Read on until this text is shown; return all that was read on the way."""
         while text not in self.shown:
-            try:
-                more = os.read(self._end, 65536)
-            except OSError:
-                more = b""
+            more = self._more()
             assert more, f"it ended without {text!r}: {self.shown}"
-            self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", more.decode(errors="replace"))
+            self.shown += more
         before, found, self.shown = self.shown.partition(text)
         return before + found
+
+    def rest(self) -> str:
+        """Read what is left when it has ended."""
+        while more := self._more():
+            self.shown += more
+        return self.shown
+
+    def _more(self) -> str:
+        try:
+            read = os.read(self._end, 65536)
+        except OSError:  # so a terminal says that nobody is there any more
+            return ""
+        return (
+            re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode(errors="replace")) or " "
+            if read
+            else ""
+        )
 
     def end(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
@@ -253,7 +267,7 @@ def test_the_live_view_follows_the_space_on_a_terminal_until_ctrl_c(
     remote.take(("worker", "lab1-ab", *[None] * 3))
     view.wait_for("tuples 6")
     assert view.end() == 0
-    view.shown += os.read(view._end, 65536).decode()  # what it has left there: no traceback
+    assert "Traceback" not in view.rest()
 
 
 def test_a_watched_space_that_goes_away_and_comes_back_is_said_to(
