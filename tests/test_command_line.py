@@ -310,7 +310,8 @@ def test_the_console_command_has_the_same_tasks(environment: dict[str, str]) -> 
         check=True, cwd=Path(environment["HOME"]),
     ).stdout  # fmt: skip
 
-    for name in ("tuplespace", "worker", "demo", "job", "resume", "cancel", "status"):
+    for name in ("tuplespace", "worker", "demo", "job", "resume", "cancel", "status", "jobs",
+                 "tuples", "take", "write"):  # fmt: skip
         assert re.search(rf"^  {name} +[A-Z]", listed, re.M), listed
 
 

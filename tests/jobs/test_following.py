@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from jobs import word_count
+from jobs.catalogue import CATALOGUE
 from jobs.cli import program
+from jobs.steps import Steps
 from mapreduce.attaching import cancel
 from tuplespace import connect
 
@@ -65,6 +70,41 @@ def test_json_is_one_document_of_all_rows_unless_told_otherwise(
     assert sum(document["report"]["tasks_by_worker"].values()) == 2
     assert document["report"]["map"]["records"] == 6
     assert json.loads(run(capsys, *words, "--rows", "1")[0])["rows"] == [["be", 12]]
+
+
+def in_two_steps(paths: list[str]) -> Steps:
+    """Count the words, twice."""
+    yield word_count.job(paths)
+    return (yield word_count.job(paths))
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a ready-made job that takes two steps."""
+    made = SimpleNamespace(
+        TITLE="Words",
+        COLUMNS=("word", "count"),
+        job=in_two_steps,
+        table=word_count.table,
+        sample=None,
+    )
+    monkeypatch.setitem(CATALOGUE, "chain", made)
+    return "chain"
+
+
+def test_of_several_steps_each_is_named_and_there_is_a_report_of_the_whole(
+    standing_cluster: Any, texts: str, chain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["job", chain, "--input", texts, "--space", standing_cluster.uri]
+    out, err = run(capsys, *words)
+
+    assert out.splitlines()[2] == "be       12"
+    assert len(re.findall(r"^chain, step [12] +1 +1 +0 +6 ", err, re.M)) == 2
+    assert "4 tasks on " in err
+    document = json.loads(run(capsys, *words, "--json")[0])
+    assert [step["label"] for step in document["steps"]] == ["chain, step 1", "chain, step 2"]
+    assert document["id"] == document["steps"][1]["id"]
+    assert document["report"] == document["steps"][1]["report"]
 
 
 def test_status_tells_of_an_agents_processes_and_their_memory(

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
-import signal
-import struct
 import subprocess
-import sys
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +15,7 @@ from jobs.cli import program
 from jobs.commands import looking
 from jobs.terminal.overview import CALLS_PER_LOOK, JOBS_COUNTED, Lookout, ReadyTask
 from jobs.terminal.sealed import look_into
-from jobs.terminal.watching import watch
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace
 
 RUNTIME = "cpython-3.11"
 
@@ -180,114 +172,6 @@ def test_the_oldest_ready_task_is_seen_to_wait(remote: RemoteSpace) -> None:
     assert oldest(8.0) == ReadyTask("j1", "map", 1, 0.0)
     remote.take(task("j1", 1))
     assert oldest(9.0) is None
-
-
-# --- status --watch
-
-
-class Watcher:
-    """`status --watch` in a process of its own."""
-
-    def __init__(self, uri: str, *options: str, terminal: bool = False) -> None:
-        words = ["status", "--watch", "--every", "0.1", "--space", uri, *options]
-        boot = "from jobs.cli import program; program.run()"
-        if terminal:
-            self._end, theirs = pty.openpty()
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
-        else:
-            self._end, theirs = os.pipe()
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.getcwd()}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", boot, *words], env=environment, stdin=subprocess.DEVNULL,
-            stdout=theirs, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        os.close(theirs)
-        self.shown = ""
-
-    def wait_for(self, text: str) -> str:
-        """Read on until this text is shown; return all that was read on the way."""
-        while text not in self.shown:
-            try:
-                more = os.read(self._end, 65536)
-            except OSError:
-                more = b""
-            assert more, f"it ended without {text!r}: {self.shown}"
-            self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", more.decode(errors="replace"))
-        before, found, self.shown = self.shown.partition(text)
-        return before + found
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(10)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._end)
-
-
-@pytest.fixture
-def watcher() -> Any:
-    started: list[Watcher] = []
-
-    def start(uri: str, *options: str, terminal: bool = False) -> Watcher:
-        started.append(Watcher(uri, *options, terminal=terminal))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
-
-
-def test_the_live_view_follows_the_space_on_a_terminal_until_ctrl_c(
-    remote: RemoteSpace, watcher: Any
-) -> None:
-    view = watcher(remote.uri, terminal=True)
-    view.wait_for("Ctrl-C ends this view")
-    a_busy_space(remote)
-
-    view.wait_for("the oldest ready task: j1 map 0, for ")
-    view.wait_for("lab1-ab")
-    view.wait_for("j1 map 12")
-    view.wait_for("ValueError: no")
-    remote.take(("worker", "lab1-ab", *[None] * 3))
-    view.wait_for("tuples 6")
-    assert view.end() == 0
-    view.shown += os.read(view._end, 65536).decode()  # what it has left there: no traceback
-
-
-def test_a_watched_space_that_goes_away_and_comes_back_is_said_to(
-    cluster: Any, watcher: Any
-) -> None:
-    view = watcher(cluster.uri)
-    view.wait_for("no task is ready")
-    cluster.kill_server()
-    view.wait_for(" is away, for ")
-    cluster.start_server()
-    view.wait_for("is back, empty")
-    with connect(cluster.uri) as space:
-        space.write(("worker", "lab1-ab", "lab1", RUNTIME, 2))
-    view.wait_for("the space is back; tuples")
-    view.wait_for("lab1-ab  lab1")
-
-    assert view.end(signal.SIGTERM) == 0
-
-
-def test_a_program_can_watch_a_line_for_each_look(
-    remote: RemoteSpace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def write_or_end(seconds: float) -> None:
-        if remote.status()["tuples"]:
-            raise KeyboardInterrupt
-        remote.write(("x", seconds))
-
-    with pytest.raises(KeyboardInterrupt):
-        watch(remote, remote.uri, 2.5, as_json=True, wait=write_or_end)
-
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["figures"]["tuples"], second["figures"]["tuples"]) == (0, 1)
-    assert second["rate"] > 0
-    assert remote.count(("x", 2.5)) == 1
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "0.01"])
