@@ -101,11 +101,13 @@ class _Terminal(Bars):
         self._notice, failures = progress.notice, _failures(progress)
         self.update(
             self._map, completed=progress.map_done, total=progress.map_total,
-            note=" ".join(filter(None, (_rate(rate), _shuffled(progress)))),
+            note=" ".join(filter(None, (_rate(rate), _shuffled(progress), _left(progress, "map")))),
         )  # fmt: skip
         self.update(
             self._reduce, completed=progress.reduce_done, total=progress.reduce_total,
-            note=" ".join(filter(None, (_left(progress), failures and f"[yellow]{failures}[/]"))),
+            note=" ".join(
+                filter(None, (_left(progress, "reduce"), failures and f"[yellow]{failures}[/]"))
+            ),
         )  # fmt: skip
 
 
@@ -131,7 +133,10 @@ class _Lines:
             _shuffled(progress), _failures(progress), progress.notice,
         )  # fmt: skip
         maps, reduces, shuffled, failures, notice = self._news
-        told = (maps, reduces, _rate(rate), shuffled, failures, _left(progress), notice)
+        left = " ".join(
+            f"{each}: {text}" for each in ("map", "reduce") if (text := _left(progress, each))
+        )
+        told = (maps, reduces, _rate(rate), shuffled, failures, left, notice)
         self._line = legible("  ".join(filter(None, told)), self._console.encoding)
         if self._clock() >= self._due:
             self._print()
@@ -154,9 +159,11 @@ def _shuffled(progress: Progress) -> str:
     return f"{bytes_text(progress.shuffle_bytes)} shuffled" if progress.shuffle_bytes else ""
 
 
-def _left(progress: Progress) -> str:
+def _left(progress: Progress, phase: str) -> str:
+    """Return how long a phase may still take; nothing of one that is not under way."""
+    under_way = "map" if progress.map_done < progress.map_total else "reduce"
     is_done = progress.reduce_total and progress.reduce_done == progress.reduce_total
-    if progress.seconds_left is None or is_done:
+    if phase != under_way or progress.seconds_left is None or is_done:
         return ""
     return f"about {seconds_text(max(0.0, progress.seconds_left))} left"
 
