@@ -25,8 +25,11 @@ from tuplespace import SpaceLostError, SpaceUnreachableError
 from tuplespace.interface import Space
 from tuplespace.values import brief
 
-#: Of the live view's longer tables: the rest would push what stands below them off the screen.
-_LIVE_ROWS: Final = 20
+#: Lines of a live view beside its tables, and of a table beside its rows.
+_AROUND_TABLES: Final = 6
+_AROUND_ROWS: Final = 5
+#: So many rows of a table are shown on however low a screen.
+_FEWEST_ROWS: Final = 3
 #: The figures that a live view shows.
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
 
@@ -72,7 +75,7 @@ def watch(
     with Live(console=console, screen=True, auto_refresh=False) as live:
 
         def refresh(seen: Overview | None, trouble: str) -> None:
-            live.update(_view(seen, trouble, console.encoding), refresh=True)
+            live.update(_view(seen, trouble, console), refresh=True)
 
         _look_on(space, uri, every, refresh, wait)
 
@@ -124,7 +127,8 @@ class _Snapshots:
         self._console.file.flush()
 
 
-def _view(seen: Overview | None, trouble: str, encoding: str) -> RenderableType:
+def _view(seen: Overview | None, trouble: str, console: Console) -> RenderableType:
+    encoding = console.encoding
     at = datetime.now().astimezone().isoformat(" ", "seconds")
     parts: list[RenderableType] = []
     if trouble:
@@ -136,9 +140,13 @@ def _view(seen: Overview | None, trouble: str, encoding: str) -> RenderableType:
             Text(_line(seen)),
             Text(legible(_oldest(seen), encoding)),
         ]
-        for columns, rows, title in _sections(seen):
-            more = f", the first {_LIVE_ROWS} of {len(rows)}" if len(rows) > _LIVE_ROWS else ""
-            parts.append(grid_of(columns, rows[:_LIVE_ROWS], title + more, encoding))
+        sections = _sections(seen)
+        # A longer table would push what stands below it off the screen.
+        room = (console.height - _AROUND_TABLES) // len(sections) - _AROUND_ROWS
+        shown = max(_FEWEST_ROWS, room)
+        for columns, rows, title in sections:
+            more = f", the first {shown} of {len(rows)}" if len(rows) > shown else ""
+            parts.append(grid_of(columns, rows[:shown], title + more, encoding))
     return Group(*parts, Text("Ctrl-C ends this view, and nothing else", style="dim"))
 
 

@@ -43,6 +43,8 @@ class Watcher:
         else:
             self._end, theirs = os.pipe()
         environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.getcwd()}
+        for name in ("LINES", "COLUMNS"):  # the terminal knows better
+            environment.pop(name, None)
         self.process = subprocess.Popen(
             [sys.executable, "-c", boot, *words], env=environment, stdin=subprocess.DEVNULL,
             stdout=theirs, stderr=subprocess.STDOUT,
