@@ -249,7 +249,8 @@ def test_a_killed_process_leaves_all_that_was_durable_and_only_whole_appends(
         for _ in range(lines):
             appended, durable = map(int, child.stdout.readline().split())
         child.kill()
-        rest, errors = child.communicate()
+        rest = child.stdout.read()  # communicate() would pass over what was read ahead
+        _, errors = child.communicate()
         assert not errors
         for line in rest.splitlines():
             if len(line.split()) == 2 and line.endswith(tuple("0123456789")):
