@@ -33,7 +33,7 @@ def test(
     if all_pyros:
         _test_with_pyros(c)
         return
-    words = ["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
+    words = ["-m", "pytest", "-q", "-n", "3", "--dist", "worksteal"]
     words += [] if faults else ["-m", "'not faults'"]
     words += ["-k", f"'{only}'"] if only else []
     pythons = _environments(c) if all_pythons else [sys.executable]

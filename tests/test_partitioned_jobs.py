@@ -74,7 +74,7 @@ def ran(folder):
 @pytest.mark.parametrize(
     ("cut", "seconds", "width"),
     [
-        ("cable", 1.2, 1),
+        pytest.param("cable", 1.2, 1, marks=pytest.mark.faults),
         *(pytest.param(cut, 5.0, width, marks=[pytest.mark.faults, pytest.mark.timeout(120)])
           for cut in CUTS for width in (1, 20_000)),
     ],

@@ -141,6 +141,7 @@ def test_two_machines_find_each_other_share_a_job_and_shuffle_between_their_disk
     assert "on 2 workers, 0 failed attempts" in output
 
 
+@pytest.mark.faults
 def test_a_machine_with_two_networks_is_found_on_both_and_finds_on_both(
     on: Callable[..., subprocess.Popen[str]], cable: None, tmp_path: Path
 ) -> None:

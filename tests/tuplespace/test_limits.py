@@ -28,6 +28,11 @@ from tuplespace.frames import call_message
 from tuplespace.values import Opaque
 from tuplespace.wire import pack, unpack
 
+#: Megabytes take long to become durable.
+OFTEN_IN_MEMORY = pytest.mark.parametrize(
+    "space", ["local", "remote", pytest.param("stored", marks=pytest.mark.faults)], indirect=True
+)
+
 
 @pytest.fixture(params=["local", "remote"])
 def limited(request, start_server):
@@ -185,7 +190,7 @@ def test_what_is_stored_is_counted_and_what_has_gone_is_not(space):
     ],
 )
 def test_the_estimate_is_about_what_memory_they_take(make):
-    sent = [pack((make(number),)) for number in range(3000)]
+    sent = [pack((make(number),)) for number in range(1000)]
     # Twice, for what Python itself may have to enlarge meanwhile, such as its table of names.
     measured = [memory_and_estimate(sent) for _ in range(2)]
     taken = min(memory for memory, _ in measured)
@@ -252,6 +257,7 @@ def test_who_does_not_check_sizes_is_checked(start_server, monkeypatch):
         assert proxy.count(("k", None)) == 1
 
 
+@OFTEN_IN_MEMORY
 def test_a_reply_of_many_large_tuples_holds_as_many_as_fit(space):
     for number in range(10):
         space.write(("k", number, bytes(15 << 20)))
@@ -262,6 +268,7 @@ def test_a_reply_of_many_large_tuples_holds_as_many_as_fit(space):
     assert space.count(("k", None, None)) == 2
 
 
+@OFTEN_IN_MEMORY
 def test_a_subscriber_far_behind_in_bytes_gets_an_overflow(space):
     events = space.notify("write", ("k", None))
     for _ in range(6):
@@ -273,6 +280,7 @@ def test_a_subscriber_far_behind_in_bytes_gets_an_overflow(space):
     assert (event.event, event.tuple) == ("overflow", None)
 
 
+@OFTEN_IN_MEMORY
 def test_subscribers_far_behind_together_get_overflows(space):
     listening = [space.notify("write", ("k", None)) for _ in range(8)]
     for _ in range(4):

@@ -800,6 +800,7 @@ serve(sys.argv[1], 2, announce=announce, drain=0.1)
 """
 
 
+@pytest.mark.faults
 def test_an_agent_of_which_a_thread_fails_ends_and_others_do_the_work(
     cluster: Any, new_job: Callable[[], Job], run_python: Callable[..., Any], tmp_path: Path,
     eventually: Callable[..., Any],
