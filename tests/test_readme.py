@@ -1,9 +1,11 @@
 """README.md promises: its set-up lines, its commands and its snippets are what a newcomer types."""
 
+import ast
 import importlib.util
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -99,6 +101,7 @@ def test_every_invoke_command_is_a_task_with_these_options(words: str) -> None:
     spec.loader.exec_module(tasks)
     parser = Parser(Collection.from_module(tasks).to_contexts())
 
+    words = re.sub(r"^(emit \S+) \S+", r"\1", words)  # its data is positional only if it is there
     try:
         parsed = parser.parse_argv(shlex.split(words))
     except ParseError as error:
@@ -175,6 +178,18 @@ def test_the_output_snippet_sorts_what_it_counted(tmp_path: Path) -> None:
     parts = sorted((tmp_path / "sorted").glob("part-*.txt"))
     assert len(parts) == 2
     assert "".join(map(Path.read_text, parts)) == "be\t2\nnot\t1\nor\t1\nto\t2\n"
+
+
+@pytest.mark.skipif(not shutil.which("awk"), reason="there is no awk")
+def test_the_snippet_of_a_program_counts_words_as_the_shell_does(tmp_path: Path) -> None:
+    (snippet,) = (text for text in SNIPPETS if "run_program" in text)
+    (tmp_path / "snippet.py").write_text(snippet)
+    shell = "printf 'to be or\nnot to be\n' | tr ' ' '\n' | LC_ALL=C sort | uniq -c"
+    counts = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
+
+    (line,) = run(tmp_path / "snippet.py", cwd=tmp_path)
+
+    assert ast.literal_eval(line) == [counts.stdout.splitlines()]
 
 
 def run(script: Path, cwd: Path) -> list[str]:

@@ -12,7 +12,9 @@ class Command(Task):  # type: ignore[type-arg]
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Return the options of the command, as invoke wants them."""
+        kept = dict(self.help)  # invoke takes out what it has read, and may be asked again
         found = super().get_arguments(ignore_unknown_help)
+        self.help = kept
         return [
             _Option(
                 # Once all other letters of a name are taken, invoke abbreviates it to its dash.

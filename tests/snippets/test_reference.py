@@ -68,6 +68,7 @@ def test_the_page_of_commands_tells_of_every_command_and_every_option(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])  # conf.py adds to it
+    commands().to_contexts()  # has read all options already, as the command line does
     made = load("docs/conf").myst_substitutions
     text = made["commands"] + made["developers_commands"]
 
