@@ -41,7 +41,15 @@ from mapreduce.outputs.parquet import ParquetOutput
 from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
-from mapreduce.report import Progress, Report, SkippedTask
+from mapreduce.report import (
+    Partition,
+    PhaseReport,
+    Progress,
+    Report,
+    SkippedTask,
+    SlowTask,
+    TimedTask,
+)
 from mapreduce.skipping import SkippedRecord
 
 if TYPE_CHECKING:
@@ -51,7 +59,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     # The job
-    "JobRun", "MapReduceJob", "Progress", "Report", "SkippedRecord", "SkippedTask",
+    "JobRun", "MapReduceJob",
+    # What it tells
+    "Partition", "PhaseReport", "Progress", "Report", "SkippedRecord", "SkippedTask", "SlowTask",
+    "TimedTask",
     # Its data
     "Blocks", "PickleFiles", "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
     # Its results
@@ -67,14 +78,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: What a driver needs, or few jobs do, and where it is. A worker process imports this package for what its tasks
-#: call, and can do without: that would be half of the time it takes.
-_FOR_DRIVERS = {"JobRun": "mapreduce.run", "MapReduceJob": "mapreduce.job",
+#: What only drivers need, or few jobs, and where it is. A worker process imports this package for what
+#: its tasks call, and can do without the rest: that would be half of the time it takes.
+_ON_DEMAND = {"JobRun": "mapreduce.run", "MapReduceJob": "mapreduce.job",
                 "run_program": "mapreduce.external"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    module = _FOR_DRIVERS.get(name)
+    module = _ON_DEMAND.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(importlib.import_module(module), name)
@@ -82,4 +93,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FOR_DRIVERS})
+    return sorted({*globals(), *_ON_DEMAND})
