@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 from collections import Counter, defaultdict
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_sort_and_the_others_run_on_workers_alike(standing_cluster: Any, tmp_pat
 def test_reverse_links_agree_with_sqlite(tmp_path: Path) -> None:
     paths = made("reverse_links", tmp_path)
     links = [(page["url"], link) for page in read(tmp_path) for link in page["links"]]
-    with sqlite3.connect(":memory:") as base:
+    with closing(sqlite3.connect(":memory:")) as base:
         base.execute("CREATE TABLE links (source, target)")
         base.executemany("INSERT INTO links VALUES (?, ?)", links)
         expected = base.execute("""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def reducer(key, list_of_values):
 
 
 def joined() -> list[Any]:
-    with sqlite3.connect(":memory:") as database:
+    with closing(sqlite3.connect(":memory:")) as database:
         database.execute("create table records (kind, id, a, b)")
         database.executemany("insert into records values (?, ?, ?, ?)", RECORDS)
         rows = database.execute(
@@ -111,7 +112,7 @@ def reducer(key, list_of_values):
 
 
 def friends_counted() -> list[Any]:
-    with sqlite3.connect(":memory:") as database:
+    with closing(sqlite3.connect(":memory:")) as database:
         database.execute("create table friends (person, friend)")
         database.executemany("insert into friends values (?, ?)", FRIENDS)
         query = "select person, count(*) from friends group by person order by min(rowid)"
