@@ -32,7 +32,7 @@ _AROUND_ROWS: Final = 5
 _FEWEST_ROWS: Final = 3
 #: The figures that a live view shows.
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
-
+_IN_BYTES: Final = ("bytes", "reply_bytes")
 
 _JOB_COLUMNS: Final = ("job", "name", "maps", "reduces", "tasks ready", "driver")
 
@@ -171,7 +171,10 @@ def _oldest(seen: Overview) -> str:
 def _figures(seen: Overview) -> Section:
     figures = dict(seen.figures)
     figures["oldest_ready_seconds"] = round(figures.get("oldest_ready_seconds", 0.0), 1)
-    rows = [(each, value, seen.limits.get(each) or "") for each, value in sorted(figures.items())]
+    limits = dict(seen.limits)
+    for told in (figures, limits):
+        told.update({each: bytes_text(told[each]) for each in _IN_BYTES if told.get(each)})
+    rows = [(each, value, limits.get(each) or "") for each, value in sorted(figures.items())]
     return Section(("figure", "value", "limit"), rows, f"Space {seen.uri}")
 
 
