@@ -252,7 +252,7 @@ def test_bytes_are_told_as_people_read_them(amount: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0123, "0.012 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00 min"),
+    [(0, "0 s"), (0.00024, "0.24 ms"), (0.0123, "0.012 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00 min"),
      (187, "3:07 min"), (7387, "2:03:07 h"), (1e300, "1e+300 s")],
 )  # fmt: skip
 def test_seconds_are_told_as_people_read_them(seconds: float, text: str) -> None:
