@@ -72,6 +72,7 @@ _developers = [
 
 project = "tuplemill"
 copyright = "the authors of tuplemill"
+smartquotes = False  # they would make one dash of the two of an option
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -81,7 +81,7 @@ def list_jobs(
          short(each.driver))
         for each, claimed in found
     ]  # fmt: skip
-    columns = ("job", "name", "maps", "reduces", "tasks ready", "tasks claimed", "driver")
+    columns = ("job", "name", "maps", "reduces", "ready", "claimed", "driver")
     print_table(columns, rows, "Jobs")
 
 

@@ -20,7 +20,9 @@ def bytes_text(count: float) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return as in "0.25 s", "12 s", "3:07 min" or "2:03:07 h"."""
+    """Return as in "4.9 ms", "0.25 s", "12 s", "3:07 min" or "2:03:07 h"."""
+    if 0 < seconds < 0.00995:
+        return f"{seconds * 1000:.2g} ms"
     if not 9.95 <= seconds <= _MOST:
         return f"{seconds:.2g} s"
     whole = round(seconds)

@@ -11,11 +11,12 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console
+from rich.text import Text
 
 from jobs.terminal.amounts import bytes_text, seconds_text
 from jobs.terminal.failures import print_skipped
 from jobs.terminal.overview import short
-from jobs.terminal.tables import print_plain, print_table
+from jobs.terminal.tables import print_table
 from mapreduce import JobRun
 from mapreduce.report import Partition, PhaseReport, Report, TimedTask
 
@@ -62,7 +63,7 @@ def print_report(steps: Sequence[Step], rows: int, console: Console | None = Non
     if workers:
         more = f", the first {_WORKERS} of {len(workers)}" if len(workers) > _WORKERS else ""
         print_table(("worker", "tasks"), workers.most_common(_WORKERS), f"Workers{more}", console)
-    print_plain(console, _summary(steps, rows, workers))
+    console.print(Text(_summary(steps, rows, workers)), soft_wrap=not console.is_interactive)
     skipped = [each for step in steps for each in step.report.skipped]
     print_skipped(skipped, [each for step in steps for each in step.report.skipped_tasks], console)
 

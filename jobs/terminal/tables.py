@@ -6,13 +6,18 @@ go to stdout, errors to stderr.
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Final
 
+from rich.box import HEAVY_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from tuplespace.values import brief
+
+#: A terminal shows so many characters of a cell, some lines of it, and no more: a row is to be seen whole.
+_LONGEST: Final = 300
 
 
 def print_table(
@@ -43,15 +48,35 @@ def print_table(
 
 
 def grid_of(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str, encoding: str
-) -> Table:
-    """Return the table that `print_table` prints on a terminal of this encoding."""
-    grid = Table(title=Text(title))
+    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str, encoding: str,
+    *, is_dense: bool = False,
+) -> Table:  # fmt: skip
+    """Return the table that `print_table` prints on a terminal of this encoding.
+
+    A dense one has no rules, and no row takes more than a line: it has two lines more than rows.
+    """
+    lines = [[legible(value, encoding) for value in row] for row in rows]
+    shown = [[_cut(text) for text in line] for line in lines]
+    grid = Table(
+        title=Text(title), min_width=cell_len(title),
+        box=None if is_dense else HEAVY_HEAD, title_justify="left" if is_dense else "center",
+    )  # fmt: skip
+    if shown != lines:
+        grid.caption = Text("... cells cut short: in a pipe, a file and --json they are whole")
     for head, is_number in zip(columns, _numeric(columns, rows), strict=True):
-        grid.add_column(Text(head), justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(legible(value, encoding)) for value in row))
+        justify: JustifyMethod = "right" if is_number else "left"
+        grid.add_column(_cell(head, is_dense), justify=justify, overflow="fold")
+    for line in shown:
+        grid.add_row(*(_cell(text, is_dense) for text in line))
     return grid
+
+
+def _cell(text: str, is_dense: bool) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis") if is_dense else Text(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:

@@ -27,12 +27,12 @@ from tuplespace.values import brief
 
 #: Lines of a live view beside its tables, and of a table beside its rows.
 _AROUND_TABLES: Final = 6
-_AROUND_ROWS: Final = 5
+_AROUND_ROWS: Final = 2
 #: So many rows of a table are shown on however low a screen.
-_FEWEST_ROWS: Final = 3
+_FEWEST_ROWS: Final = 2
 #: The figures that a live view shows.
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
-
+_IN_BYTES: Final = ("bytes", "reply_bytes")
 
 _JOB_COLUMNS: Final = ("job", "name", "maps", "reduces", "tasks ready", "driver")
 
@@ -146,7 +146,7 @@ def _view(seen: Overview | None, trouble: str, console: Console) -> RenderableTy
         shown = max(_FEWEST_ROWS, room)
         for columns, rows, title in sections:
             more = f", the first {shown} of {len(rows)}" if len(rows) > shown else ""
-            parts.append(grid_of(columns, rows[:shown], title + more, encoding))
+            parts.append(grid_of(columns, rows[:shown], title + more, encoding, is_dense=True))
     return Group(*parts, Text("Ctrl-C ends this view, and nothing else", style="dim"))
 
 
@@ -156,7 +156,7 @@ def _line(seen: Overview) -> str:
     shown["bytes"] = bytes_text(shown["bytes"])
     told = [f"{name} {count}" for name, count in shown.items()]
     if seen.rate is not None:
-        told.append(f"{seen.rate:,.0f} operations/s")
+        told[-1] += f" ({seen.rate:,.0f}/s)"  # the last figure is that of operations
     return ", ".join(told)
 
 
@@ -171,7 +171,10 @@ def _oldest(seen: Overview) -> str:
 def _figures(seen: Overview) -> Section:
     figures = dict(seen.figures)
     figures["oldest_ready_seconds"] = round(figures.get("oldest_ready_seconds", 0.0), 1)
-    rows = [(each, value, seen.limits.get(each) or "") for each, value in sorted(figures.items())]
+    limits = dict(seen.limits)
+    for told in (figures, limits):
+        told.update({each: bytes_text(told[each]) for each in _IN_BYTES if told.get(each)})
+    rows = [(each, value, limits.get(each) or "") for each, value in sorted(figures.items())]
     return Section(("figure", "value", "limit"), rows, f"Space {seen.uri}")
 
 

@@ -128,6 +128,23 @@ def test_long_rows_are_not_cut_in_a_pipe(pipe: Console) -> None:
     assert "x" * 500 in printed(pipe)
 
 
+def test_a_long_title_stands_in_one_line_above_a_narrow_table(terminal: Console) -> None:
+    print_table(("word", "count"), [("lo", 9)], "Words, the most common first", terminal)
+
+    assert printed(terminal).splitlines()[0].strip() == "Words, the most common first"
+
+
+def test_on_a_terminal_a_cell_of_many_lines_is_cut_and_says_where_all_of_it_is(
+    pipe: Console, terminal: Console
+) -> None:
+    for console in (pipe, terminal):
+        print_table(("page", "from"), [("a", "b " * 1000), ("c", "d")], "Links", console)
+
+    assert len(printed(terminal).splitlines()) < 15
+    assert "--json" in printed(terminal)
+    assert printed(pipe).count("b ") == 999  # the last space is stripped
+
+
 def test_a_table_on_a_terminal_has_title_head_and_rows(terminal: Console) -> None:
     print_table(("word", "count"), [("be", 12)], "Words", terminal)
 
@@ -235,7 +252,7 @@ def test_bytes_are_told_as_people_read_them(amount: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0123, "0.012 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00 min"),
+    [(0, "0 s"), (0.00024, "0.24 ms"), (0.0123, "0.012 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00 min"),
      (187, "3:07 min"), (7387, "2:03:07 h"), (1e300, "1e+300 s")],
 )  # fmt: skip
 def test_seconds_are_told_as_people_read_them(seconds: float, text: str) -> None:

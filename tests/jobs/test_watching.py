@@ -12,12 +12,14 @@ import struct
 import subprocess
 import sys
 import termios
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from jobs.terminal.watching import watch
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace, TupleSpace, connect
 
 RUNTIME = "cpython-3.11"
 
@@ -116,6 +118,29 @@ def test_the_live_view_follows_the_space_on_a_terminal_until_ctrl_c(
     view.wait_for("tuples 6")
     assert view.end() == 0
     assert "Traceback" not in view.rest()
+
+
+def test_many_long_rows_leave_each_table_on_a_screen_of_24_lines(space: TupleSpace) -> None:
+    for number in range(9):
+        worker = f"a-host-with-a-long-name-{number}" * 3
+        space.write(("worker", worker, worker, RUNTIME, 2))
+        space.write(
+            ("running", worker, worker, 1, ((41, "j1", "map", 12, 75.0),), ((41, 5), (42, 3)))
+        )
+        space.write(("job", f"job{number}", {"label": "a long name, " * 20, "driver": "lab1/77"}))
+        space.write(("buried", f"job{number}", "map", 5, {"reason": "ValueError: no, " * 20}))
+    screen = Console(file=StringIO(), force_terminal=True, force_interactive=True,
+                     width=80, height=24, color_system=None)  # fmt: skip
+
+    def enough(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(space, "PYRO:tuplespace@lab1:9217", 1.0, console=screen, wait=enough)
+
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]  # it is what was given
+    for text in ("Workers", "Processes", "Jobs", "job1", "Buried tasks", "Ctrl-C ends this view"):
+        assert text in shown
 
 
 def test_a_watched_space_that_goes_away_and_comes_back_is_said_to(
