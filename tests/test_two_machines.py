@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -139,6 +140,39 @@ def test_two_machines_find_each_other_share_a_job_and_shuffle_between_their_disk
     counts = {word: int(count) for word, count in re.findall(r"^(word\d+) +(\d+)$", output, re.M)}
     assert counts == Counter(text.split())
     assert "on 2 workers, 0 failed attempts" in output
+
+
+@pytest.mark.faults
+def test_a_worker_that_was_there_while_its_space_was_alone_serves_its_blocks_to_others_later(
+    on: Callable[..., subprocess.Popen[str]], cable: None, tmp_path: Path
+) -> None:
+    alone = on(LAB1, "tuplespace")
+    line_with(alone, "tuple space")
+    worker = on(
+        LAB1, "worker", "--host", LAB1, "--processes", "1", "--work-dir", str(tmp_path / "w1")
+    )
+    line_with(worker, "1 processes")
+    alone.send_signal(signal.SIGINT)
+    alone.communicate(timeout=12)
+    line_with(on(LAB1, "tuplespace", "--host", "0.0.0.0"), "not encrypted")
+    copy_key(tmp_path, LAB2)
+    other = on(
+        LAB2, "worker", "--host", LAB2, "--processes", "1", "--work-dir", str(tmp_path / "w2")
+    )
+    line_with(other, "1 processes")
+    text = " ".join(f"word{number % 1009}" for number in range(400_000)).replace("9 ", "9\n")
+    (tmp_path / "text.txt").write_text(text)
+    listed = f'("blocks", "{LAB1}", re("10.77.0.1:"))'
+    for _ in range(30):
+        if on(LAB2, "tuples", listed).communicate(timeout=20)[0].strip():
+            break
+
+    for _ in range(2):
+        job = on(LAB2, "job", "word_count", "--input", str(tmp_path / "*.txt"), "--rows", "1")
+        output, _ = job.communicate(timeout=40)
+
+        assert job.returncode == 0, output
+        assert "on 2 workers, 0 failed attempts" in output
 
 
 @pytest.mark.faults

@@ -152,6 +152,7 @@ class RemoteSpace(SpaceVerbs):
         self._space_id: str | None = None
         # What the space said of itself; it is asked with the first connection.
         self._tuple_bytes, self._is_open = Limits.tuple_bytes, False
+        self.admissions = 0
         self._closing = threading.Event()
 
     def _begin_after_fork(self) -> None:
@@ -234,6 +235,7 @@ class RemoteSpace(SpaceVerbs):
         admission = lane.connect(self.uri, self._key, self._session, timeout)
         space_id = str(admission["space"])
         self._tuple_bytes, self._is_open = admission["tuple_bytes"], admission["is_open"]
+        self.admissions += 1
         known, lane.space_id = lane.space_id or self._space_id, space_id
         with self._lock:
             if self._space_id != space_id:
@@ -293,7 +295,10 @@ class RemoteSpace(SpaceVerbs):
 
     @property
     def local_address(self) -> str:
-        """The address of this machine at which others who use the space may reach it."""
+        """The address of this machine at which others who use the space may reach it.
+
+        It may be another one after each connection made; `admissions` counts those.
+        """
         host, port = pyro.URI(self.uri).host, pyro.URI(self.uri).port
         family = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family[0], socket.SOCK_DGRAM) as sock:

@@ -33,14 +33,14 @@ from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
 from tuplespace.resources import cores
 from tuplespace.security import load_key
-from workers.blocks import BlockServer, occupy, remove_deserted, work_folder
+from workers.blocks import occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
 from workers.claims import CLAIM_LEASE, Claims
 from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import resident, worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
-from workers.servers import Listing
+from workers.servers import Listing, Serving
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
 from workers.sweep import Sweep
@@ -125,12 +125,11 @@ class Agent:
         self._key = load_key(self._key_file)
         self._root = root / self._space.space_id
         self._occupied = occupy(self._root)
-        self._server = BlockServer(root, self._key, self._space.local_address)
-        self._presence.listing = Listing(self._space, self.host, self._server.uri)
+        self._server = Serving(root, self._key, self._space)
+        self._presence.listing = Listing(self._space, self.host, self._server)
         self._assignment = Assignment(
-            self.host, str(self._key.path), str(self._root), str(root / "code"), self._server.uri,
-            self._memory,
-        )  # fmt: skip
+            self.host, str(self._key.path), str(self._root), str(root / "code"), "", self._memory
+        )
         targets = self._claim, self._keep, self._watch.watch, *[self._feed] * self._processes
         jobs = [
             threading.Thread(target=self._guard, args=(f,), name=f.__name__.strip("_"), daemon=True)
@@ -249,14 +248,17 @@ class Agent:
         """Keep one worker process busy, and start another when it dies."""
         again: list[Errand] = []  # still running, as far as the shelf knows
         while not self._stopping.is_set():
-            child = Child(self._assignment, self._relay)
+            assigned = self._assignment._replace(block_uri=self._server.uri)
+            child = Child(assigned, self._relay)
             self._children.add(child)
             try:
                 if self._stopping.is_set():  # the drain may not have seen it
                     return
                 child.wait_ready()
                 while (group := again or self._shelf.next_group()) is not None:
-                    again = []
+                    again = group if self._server.uri != assigned.block_uri else []
+                    if again:  # others would look for its blocks elsewhere
+                        break
                     self._run_group(child, group)
                     if self._watch.is_full(child):
                         break
@@ -383,6 +385,7 @@ class Agent:
                 for child, group in list(self._running.items()):
                     if errand in group:
                         child.end_task(errand.value)
+        self._server.follow()
         self._presence.renew()
 
     def _excuse(self, error: errors.TupleSpaceError) -> None:

@@ -11,29 +11,93 @@ silent; the driver, which has the space at hand, looks for another one of the ho
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from tuplespace import errors
+from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle, Space
 from tuplespace.security import Key
-from workers.blocks import BlockReader, Location
+from workers.blocks import BlockReader, BlockServer, Location
 from workers.errors import BlockLostError
 
+logger = logging.getLogger(__name__)
+
 SERVER_LEASE: Final = 10.0
+
+
+class Serving:
+    """The block server of an agent or a driver, at the address where others reach this machine.
+
+    What if the space listened to this machine alone, and then to others too? Or this machine has got
+    another address? Then `follow` starts another server there. The first goes on: there are blocks
+    whose locators name it, and on this machine it is as good.
+
+    Args:
+        root, key: See `BlockServer`. space: Says which address that is.
+    """
+
+    def __init__(self, root: Path, key: Key, space: RemoteSpace) -> None:
+        self._root, self._key, self._space = root, key, space
+        self._admissions, self._address = space.admissions, space.local_address
+        self._shared: set[str] = set()
+        self._servers = [BlockServer(root, key, self._address)]
+
+    @property
+    def uri(self) -> str:
+        """Of the server to name in locators."""
+        return self._servers[-1].uri
+
+    def follow(self) -> bool:
+        """Look whether the address is another one, if there was a new connection; True if it is."""
+        admissions = self._space.admissions
+        if admissions == self._admissions:
+            return False
+        try:
+            address = self._space.local_address
+            if address == self._address:
+                self._admissions = admissions
+                return False
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            socket.create_server(
+                (address, 0), family=family
+            ).close()  # Pyro's would leak its socket
+            server = BlockServer(self._root, self._key, address)
+        except OSError as error:  # the network is not there yet
+            logger.info("no block server at this machine's other address: %s", error)
+            return False
+        server.share(self._shared)
+        self._servers.append(server)
+        self._address, self._admissions = address, admissions
+        return True
+
+    def share(self, paths: Iterable[str]) -> None:
+        """Hand out these input files too."""
+        self._shared.update(paths)
+        for server in self._servers:
+            server.share(self._shared)
+
+    def stop(self) -> None:
+        """Close them all."""
+        for server in self._servers:
+            server.stop()
 
 
 class Listing:
     """Lists an agent's block server in the space.
 
     Args:
-        space: It. host: The agent's. uri: The server's.
+        space: It. host: The agent's. server: Its; its URI may become another one.
     """
 
-    def __init__(self, space: Space, host: str, uri: str) -> None:
+    def __init__(self, space: Space, host: str, server: Serving | BlockServer) -> None:
         self._space = space
-        self._value = ("blocks", host, uri)
+        self._host, self._server = host, server
+        self._listed = ""
         self._handle: Handle | None = None
 
     def renew(self) -> None:
@@ -42,11 +106,14 @@ class Listing:
         Raises:
             TupleSpaceError: The space is away, or was lost.
         """
-        if self._handle is not None:
+        uri = self._server.uri
+        if self._handle is not None and uri == self._listed:
             with suppress(errors.LeaseExpiredError):
                 self._handle.renew(SERVER_LEASE)
                 return
-        self._handle = self._space.write(self._value, lease=SERVER_LEASE)
+        self.withdraw()
+        self._handle = self._space.write(("blocks", self._host, uri), lease=SERVER_LEASE)
+        self._listed = uri
 
     def withdraw(self) -> None:
         """List it no more; if the space is away, its lease ends."""

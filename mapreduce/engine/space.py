@@ -34,10 +34,10 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
 from tuplespace.security import Key
-from workers.blocks import BlockServer, Location, keep_for, occupy, work_folder
+from workers.blocks import Location, keep_for, occupy, work_folder
 from workers.claims import clear_job
 from workers.errors import BlockLostError
-from workers.servers import SearchingReader
+from workers.servers import SearchingReader, Serving
 from workers.task import (
     ANYWHERE,
     BURIED_LEASE,
@@ -79,7 +79,7 @@ class SpaceEngine:
         self._root = work_folder(work_dir) / space.space_id
         self._occupied = occupy(self._root)
         self._key = space.key
-        self._server: BlockServer | None = None
+        self._server: Serving | None = None
         self._workplace = Workplace("driver", self._host, self._root, "", self._key, near=space.uri)
         self._reader = SearchingReader(space, self._host, self._key, space.uri)
         self._workplace.reader = self._reader
@@ -262,10 +262,11 @@ class SpaceEngine:
             raise BlockLostError(f"the block {path} of the driver on host {location.host} {where}")
         return parcel.at(self._serve().uri)
 
-    def _serve(self) -> BlockServer:
+    def _serve(self) -> Serving:
         with self._serving:
             if self._server is None:
-                self._server = BlockServer(self._root, self._key, self.space.local_address)
+                self._server = Serving(self._root, self._key, self.space)
+            self._server.follow()
             return self._server
 
     def share(self, paths: Collection[str]) -> str:

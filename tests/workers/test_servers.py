@@ -13,7 +13,7 @@ from tuplespace import RemoteSpace, TupleSpace
 from tuplespace.security import Key, throwaway_key
 from workers.blocks import FRAME_BYTES, BlockServer, BlockWriter, Frame, Location
 from workers.errors import BlockLostError
-from workers.servers import Listing, SearchingReader
+from workers.servers import Listing, SearchingReader, Serving
 
 NOBODY = "PYRO:blocks@127.0.0.1:9"
 
@@ -36,7 +36,7 @@ def serve(key: Key, space: TupleSpace) -> Iterator[Callable[..., BlockServer]]:
 
     def start(root: Path, host: str = "home") -> BlockServer:
         servers.append(BlockServer(root, key))
-        Listing(space, host, servers[-1].uri).renew()
+        Listing(space, host, servers[-1]).renew()
         return servers[-1]
 
     yield start
@@ -49,6 +49,12 @@ def reader(space: TupleSpace, key: Key) -> Iterator[SearchingReader]:
     reader = SearchingReader(space, "away", key)
     yield reader
     reader.close()
+
+
+class Network:
+    """What `Serving` asks of a space: where others reach this machine, and whether to look again."""
+
+    admissions, local_address = 1, "127.0.0.1"
 
 
 def write_block(folder: Path, content: bytes = b"block") -> tuple[Path, list[Frame]]:
@@ -142,3 +148,40 @@ def test_the_block_server_of_an_agent_that_was_killed_is_listed_no_more(
     agent.process.kill()
 
     eventually(lambda: space.count(("blocks", None, None)) == 0, 15)
+
+
+def test_a_machine_that_others_reach_elsewhere_serves_there_too(
+    key: Key, space: TupleSpace, reader: SearchingReader, tmp_path: Path
+) -> None:
+    network = Network()
+    path, frames = write_block(tmp_path)
+    serving = Serving(tmp_path, key, network)  # type: ignore[arg-type]
+    listing = Listing(space, "home", serving)
+    listing.renew()
+    before = serving.uri
+
+    network.local_address = "127.0.0.2"
+    assert not serving.follow()  # nobody has connected anew
+    network.admissions += 1
+    assert serving.follow()
+    assert not serving.follow()
+    listing.renew()
+
+    assert "@127.0.0.2:" in serving.uri
+    assert space.read_all(("blocks", "home", str)) == [("blocks", "home", serving.uri)]
+    for uri in (before, serving.uri):
+        assert list(reader.read(Location("home", str(path), uri), frames)) == [b"block"]
+    serving.stop()
+
+
+def test_an_address_that_cannot_be_had_yet_is_tried_again(key: Key, tmp_path: Path) -> None:
+    network = Network()
+    serving = Serving(tmp_path, key, network)  # type: ignore[arg-type]
+    before = serving.uri
+
+    network.admissions, network.local_address = 2, "192.0.2.1"  # nobody's
+    assert not serving.follow()
+    assert serving.uri == before
+    network.local_address = "127.0.0.2"
+    assert serving.follow()
+    serving.stop()
