@@ -20,11 +20,12 @@ A script of the course runs with its first line changed, or unchanged by ``tuple
     mr.execute(open(sys.argv[1]), mapper, reducer)
 
 The functions refer to the script's own ``mr``, of which a worker has a copy. So what is emitted belongs
-to the call that runs, and not to an object.
+to the call that runs, and not to an object; in one process it is to be seen in ``mr`` as well.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -48,6 +49,7 @@ from mapreduce.styles.running import check_options
 from mapreduce.styles.sharing import shared
 from tuplespace.resources import cores
 from workers import counter
+from workers.counters import TaskCounter
 
 if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
@@ -113,7 +115,8 @@ class MapReduce:
 
     Args:
         num_workers: How many worker processes of this machine; None: one a core. 1: this very
-            process.
+            process, where None runs it too if functions share more than they emit (see
+            `mapreduce.styles.sharing`).
         space: Where to run instead: a URI, a space or an engine, see `MapReduceJob.run`.
         options: Of `MapReduceJob`: reduce_tasks, retries, skip_bad_records, task_timeout, ...
 
@@ -271,7 +274,7 @@ class _Mapper:
         except ValueError as error:
             raise InputError(f"{self._source}, line {line.number}: is no JSON: {error}") from None
         pairs = _emitted(_Running(_MAPPER, [], self._seen), self._function, record)
-        counter(f"Mapper ({worker_name()})").add()
+        _done("Mapper").add()
         return gathered(line.number, pairs)
 
 
@@ -284,13 +287,14 @@ class _Reducer:
 
     def __call__(self, key: Any, values: list[Any]) -> list[Any]:
         emitted = _emitted(_Running(_REDUCER, [], self._seen), self._function, key, values)
-        counter(f"Reducer ({worker_name()})").add()
+        _done("Reducer").add()
         return emitted
 
 
-def worker_name() -> str:
-    """Return what this process is called in progress lines."""
-    return f"{os.uname().nodename}/{os.getpid()}"
+@functools.cache
+def _done(role: str) -> TaskCounter:
+    """Return what counts the work of this process, by the name that it has in progress lines."""
+    return counter(f"{role} ({os.uname().nodename}/{os.getpid()})")
 
 
 def _emitted(running: _Running, function: Callable[..., Any], *args: Any) -> list[Any]:

@@ -21,9 +21,11 @@ from typing import Any, Final
 
 _CONTAINERS: Final = (MutableMapping, MutableSequence, MutableSet, deque)
 _CHANGES: Final = frozenset(
-    "add append appendleft clear discard extend insert pop popitem popleft remove reverse setdefault "
-    "sort subtract update".split()
-)
+    {
+        "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem",
+        "popleft", "remove", "reverse", "setdefault", "sort", "subtract", "update",
+    }
+)  # fmt: skip
 _ABSENT: Final = object()
 
 

@@ -143,7 +143,7 @@ def test_what_one_process_alone_can_give_is_run_in_one(
 ) -> None:
     body, expected, reason = EXPECTED[name]
     script = tmp_path / "script.py"
-    script.write_text(HEAD + body + FOOT)
+    script.write_text(HEAD + body + FOOT + ("log.close()\n" if name == "file" else ""))
     monkeypatch.setattr(sys, "argv", ["script.py", str(write_data(tmp_path))])
 
     runpy.run_path(str(script), run_name="__main__")
