@@ -118,7 +118,7 @@ class MapReduce:
             process, where None runs it too if functions share more than they emit (see
             `mapreduce.styles.sharing`).
         space: Where to run instead: a URI, a space or an engine, see `MapReduceJob.run`.
-        options: Of `MapReduceJob`: reduce_tasks, retries, skip_bad_records, task_timeout, ...
+        options: Of `MapReduceJob`: reduce_tasks (on workers), retries, skip_bad_records, task_timeout, ...
 
     Raises:
         InvalidJobError: num_workers is no number from 1 on, or there is no such option.
