@@ -6,11 +6,13 @@
 
     job.partition = partitioners.host_partition
 
-``hash_partition``      the whole key; what a job does that has no other
-``range_partition()``   its place in the order of all keys: partitions one after the other are sorted
-``host_partition``      the host of a URL: all pages of a site are in one partition
-``field_partition(0)``  one field, or some, of a composite key, such as the user of (user, second)
-``partition_by(f)``     what a function makes of the key
+There are::
+
+    hash_partition        the whole key; what a job does that has no other
+    range_partition()     its place in the order of all keys: partitions one after the other are sorted
+    host_partition        the host of a URL: all pages of a site are in one partition
+    field_partition(0)    one field, or some, of a composite key, such as the user of (user, second)
+    partition_by(f)       what a function makes of the key
 
 All but the second go by `stable_hash`, so a key's partition is the same on every machine.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -87,19 +88,22 @@ def emit(
 @contextmanager
 def _as_a_script(script: str, arguments: list[str]) -> Iterator[None]:
     """Let the interpreter be as it is for ``python script arguments``, but for what is imported."""
-    argv, path, modules = sys.argv, sys.path, {name: sys.modules.get(name) for name in _IMPORTED}
-    sys.argv = [script, *arguments]
-    sys.path = [str(Path(script).resolve().parent), *path]
-    sys.modules.update(dict.fromkeys(_IMPORTED, style))
-    try:
-        yield
-    finally:
-        sys.argv, sys.path = argv, path
-        for name, module in modules.items():
-            if module is None:
+    argv, path = sys.argv, sys.path
+    with tempfile.TemporaryDirectory(prefix="tuplemill-emit-") as folder:
+        # Files, since a module beside the script that imports one takes it along to the workers.
+        for name in _IMPORTED:
+            Path(folder, f"{name}.py").write_text(f"from {style.__name__} import MapReduce\n")
+        modules = {name: sys.modules.pop(name, None) for name in _IMPORTED}
+        sys.argv = [script, *arguments]
+        sys.path = [folder, str(Path(script).resolve().parent), *path]
+        try:
+            yield
+        finally:
+            sys.argv, sys.path = argv, path
+            for name, module in modules.items():
                 sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
+                if module is not None:
+                    sys.modules[name] = module
 
 
 def _print_traceback(error: BaseException, script: str) -> None:

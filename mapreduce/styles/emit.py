@@ -20,11 +20,12 @@ A script of the course runs with its first line changed, or unchanged by ``tuple
     mr.execute(open(sys.argv[1]), mapper, reducer)
 
 The functions refer to the script's own ``mr``, of which a worker has a copy. So what is emitted belongs
-to the call that runs, and not to an object.
+to the call that runs, and not to an object; in one process it is to be seen in ``mr`` as well.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -45,25 +46,44 @@ from mapreduce.styles.ordering import (
     numbered,
 )
 from mapreduce.styles.running import check_options
+from mapreduce.styles.sharing import shared
 from tuplespace.resources import cores
 from workers import counter
+from workers.counters import TaskCounter
 
 if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
     from tuplespace.client import RemoteSpace
 
+__all__ = ["MapReduce"]
+
 _MAPPER: Final = "emit_intermediate"
 _REDUCER: Final = "emit"
 _OURS: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
+#: With these, a record may be mapped several times.
+_TRY_AGAIN: Final = frozenset({"skip_bad_records", "on_bad_task"})
 #: An instance that functions refer to goes to the workers; this of it stays here.
-_STAYS = ("space", "options", "result")
+_STAYS = ("space", "options", "_intermediate", "_result")
+_LOOKS: Final = frozenset({"intermediate", "result"})
+
+
+class _Seen(NamedTuple):
+    """What has been emitted so far, for functions that look at it."""
+
+    intermediate: dict[Any, list[Any]]
+    result: list[Any]
 
 
 class _Running(NamedTuple):
-    """A call of a mapper or reducer. Attributes: verb: What it may do. items: What it has emitted."""
+    """A call of a mapper or reducer.
+
+    Attributes:
+        verb: What it may do. items: What it has emitted. seen: What all calls have, in one process.
+    """
 
     verb: str
     items: list[Any]
+    seen: _Seen | None
 
 
 _running: ContextVar[_Running | None] = ContextVar("running", default=None)
@@ -95,16 +115,18 @@ class MapReduce:
 
     Args:
         num_workers: How many worker processes of this machine; None: one a core. 1: this very
-            process.
+            process, where None runs it too if functions share more than they emit (see
+            `mapreduce.styles.sharing`).
         space: Where to run instead: a URI, a space or an engine, see `MapReduceJob.run`.
-        options: Of `MapReduceJob`: reduce_tasks, retries, skip_bad_records, task_timeout, ...
-
-    Attributes:
-        result: What was emitted in the last `execute`, in order; [] before.
+        options: Of `MapReduceJob`: reduce_tasks (on workers), retries, skip_bad_records, task_timeout, ...
 
     Raises:
         InvalidJobError: num_workers is no number from 1 on, or there is no such option.
     """
+
+    # A worker's copy has neither.
+    _intermediate: dict[Any, list[Any]] | None = None
+    _result: list[Any] | None = None
 
     def __init__(
         self, num_workers: int | None = None, *, space: RemoteSpace | str | Engine | None = None,
@@ -118,7 +140,36 @@ class MapReduce:
         self.space = space
         check_options(options, *_OURS)
         self.options = options
-        self.result: list[Any] = []
+        self._intermediate = {}
+        self._result = []
+
+    @property
+    def intermediate(self) -> dict[Any, list[Any]]:
+        """The values of each key that mappers have emitted so far, if all runs in this process.
+
+        Raises:
+            InvalidJobError: It does not.
+        """
+        _check_seen(self._intermediate, "intermediate")
+        return self._intermediate  # type: ignore[return-value]
+
+    @intermediate.setter
+    def intermediate(self, values: dict[Any, list[Any]]) -> None:
+        self._intermediate = values
+
+    @property
+    def result(self) -> list[Any]:
+        """What was emitted in the last `execute`, in order; also while it runs, in this process.
+
+        Raises:
+            InvalidJobError: A worker asks.
+        """
+        _check_seen(self._result, "result")
+        return self._result  # type: ignore[return-value]
+
+    @result.setter
+    def result(self, values: list[Any]) -> None:
+        self._result = values
 
     def emit_intermediate(self, key: Any, value: Any) -> None:
         """Hand a pair to the reducer of its key; for a mapper.
@@ -131,15 +182,22 @@ class MapReduce:
         except TypeError:
             stable_hash(key)  # says it better, and where the key was emitted
             raise
-        _running_as(_MAPPER).append((key, value))
+        running = _running_as(_MAPPER)
+        running.items.append((key, value))
+        if running.seen is not None:
+            running.seen.intermediate.setdefault(key, []).append(value)
 
     def emit(self, value: Any) -> None:
-        """Add a value to the result; for a reducer.
+        """Add a value to the result; for a reducer, and in one process for a mapper too.
 
         Raises:
             InvalidJobError: No reducer is running.
         """
-        _running_as(_REDUCER).append(value)
+        running = _running.get()
+        if running is None or running.seen is None:
+            _running_as(_REDUCER).items.append(value)
+        else:
+            running.seen.result.append(value)
 
     def execute(
         self, data: Iterable[str | bytes], mapper: Callable[[Any], Any],
@@ -173,14 +231,28 @@ class MapReduce:
         source = getattr(data, "name", None)
         lines = (line for line in numbered(data, 1) if line.record.strip())
         job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
+        space = self.space if _given.space is None else _given.space
+        workers = _given.num_workers or self.num_workers
+        note = shared([mapper], MapReduce, _LOOKS | {_REDUCER})
+        note = note or shared([reducer], MapReduce, _LOOKS)
+        if workers is None:
+            workers = 1 if note and space is None else cores()
+        self._intermediate, self._result = None, []
         for option, value in self.options.items():
             setattr(job, option, value)
-        job.map = each(_Mapper(mapper, source if isinstance(source, str) else "the data"))
-        job.reduce = by_key(in_places(_Reducer(reducer)))
-        space = self.space if _given.space is None else _given.space
-        workers = _given.num_workers or self.num_workers or cores()
-        emitted = in_order(run_and_tell(job, space, workers))
-        self.result = [value for values in emitted for value in values]
+        seen = None
+        if space is not None or workers > 1:
+            note = note and f"{note}, and each worker has its own"
+        elif not self.options.keys() & _TRY_AGAIN:
+            seen = _Seen({}, self._result)
+            self._intermediate = seen.intermediate
+            job.reduce_tasks = 1  # keys come in the order of the data
+        name = source if isinstance(source, str) else "the data"
+        job.map = each(_Mapper(mapper, name, seen))
+        job.reduce = by_key(in_places(_Reducer(reducer, seen)))
+        emitted = in_order(run_and_tell(job, space, workers, note))
+        if seen is None:
+            self._result = [value for values in emitted for value in values]
         sys.stdout.writelines([f"{_json(value)}\n" for value in self.result])
         sys.stdout.flush()
 
@@ -191,40 +263,42 @@ class MapReduce:
 class _Mapper:
     """A mapper, as `each` takes it."""
 
-    def __init__(self, function: Callable[[Any], Any], source: str) -> None:
+    def __init__(self, function: Callable[[Any], Any], source: str, seen: _Seen | None) -> None:
         self._function = function
         self._source = source
+        self._seen = seen
 
     def __call__(self, line: Numbered) -> Iterable[Pair]:
         try:
             record = json.loads(line.record)
         except ValueError as error:
             raise InputError(f"{self._source}, line {line.number}: is no JSON: {error}") from None
-        pairs = _emitted(_MAPPER, self._function, record)
-        counter(f"Mapper ({worker_name()})").add()
+        pairs = _emitted(_Running(_MAPPER, [], self._seen), self._function, record)
+        _done("Mapper").add()
         return gathered(line.number, pairs)
 
 
 class _Reducer:
     """A reducer, as a function that returns what it emits."""
 
-    def __init__(self, function: Callable[[Any, list[Any]], Any]) -> None:
+    def __init__(self, function: Callable[[Any, list[Any]], Any], seen: _Seen | None) -> None:
         self._function = function
+        self._seen = seen
 
     def __call__(self, key: Any, values: list[Any]) -> list[Any]:
-        emitted = _emitted(_REDUCER, self._function, key, values)
-        counter(f"Reducer ({worker_name()})").add()
+        emitted = _emitted(_Running(_REDUCER, [], self._seen), self._function, key, values)
+        _done("Reducer").add()
         return emitted
 
 
-def worker_name() -> str:
-    """Return what this process is called in progress lines."""
-    return f"{os.uname().nodename}/{os.getpid()}"
+@functools.cache
+def _done(role: str) -> TaskCounter:
+    """Return what counts the work of this process, by the name that it has in progress lines."""
+    return counter(f"{role} ({os.uname().nodename}/{os.getpid()})")
 
 
-def _emitted(verb: str, function: Callable[..., Any], *args: Any) -> list[Any]:
+def _emitted(running: _Running, function: Callable[..., Any], *args: Any) -> list[Any]:
     """Call a mapper or reducer; return what it emitted."""
-    running = _Running(verb, [])
     token = _running.set(running)
     try:
         function(*args)
@@ -233,13 +307,22 @@ def _emitted(verb: str, function: Callable[..., Any], *args: Any) -> list[Any]:
     return running.items
 
 
-def _running_as(verb: str) -> list[Any]:
-    """Return where the call that runs puts what it emits."""
+def _running_as(verb: str) -> _Running:
+    """Return the call that runs."""
     running = _running.get()
     if running is None or running.verb != verb:
         whose = "mapper" if verb == _MAPPER else "reducer"
         raise InvalidJobError(f"{verb}() is for the {whose}, and for its own thread")
-    return running.items
+    return running
+
+
+def _check_seen(values: Any, name: str) -> None:
+    running = _running.get()
+    if values is None or (running is not None and running.seen is None):
+        raise InvalidJobError(
+            f"{name} is where all runs in one process: write MapReduce(num_workers=1), without "
+            f"{' and '.join(sorted(_TRY_AGAIN))}"
+        )
 
 
 def _json(value: Any) -> str:

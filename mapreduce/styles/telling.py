@@ -23,13 +23,18 @@ _TELL_SECONDS: Final = 1.0
 
 
 def run_and_tell(
-    job: MapReduceJob, space: RemoteSpace | str | Engine | None, workers: int
+    job: MapReduceJob, space: RemoteSpace | str | Engine | None, workers: int, note: str = ""
 ) -> list[Any]:
-    """Run the job as `mapreduce.styles.running.run` does, and tell of it."""
+    """Run the job as `mapreduce.styles.running.run` does, and tell of it.
+
+    Args:
+        note: What else to tell at the start.
+    """
+    note = note and f": {note}"
     master = f"Master ({os.getpid()})"
     started = time.monotonic()
     if space is None and workers == 1:
-        _tell(f"{master}: starting, in this process")
+        _tell(f"{master}: starting, in this process{note}")
         before = Counter(counts())
         results = job.run_sequential()
         done = Counter(counts()) - before
@@ -39,7 +44,7 @@ def run_and_tell(
             if space is None:
                 space = stack.enter_context(closing(EmbeddedEngine(processes=workers))).another()
             run = job.submit(space)
-            _tell(f"{master}: starting job {run.id}")
+            _tell(f"{master}: starting job {run.id}{note}")
             results = _follow(run, master)
             done, attempts_failed = run.counters, run.progress().attempts_failed
     for name, items in sorted(done.items()):

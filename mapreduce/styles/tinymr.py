@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from mapreduce.errors import InvalidJobError, InvalidPairsError, shorten
 from mapreduce.pairs import Pair, as_pairs
-from mapreduce.styles.emitted import (
+from mapreduce.styles.tinytask import Task, jobs_of
+from mapreduce.styles.tinytuples import (
     ElementCountError,
     KeyCountError,
     Layout,
     MapLike,
 )
-from mapreduce.styles.tinytask import Task, jobs_of
 
 if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
@@ -41,7 +41,7 @@ class MemMapReduce(Task):
 
     ``mapper(item)`` yields tuples of `n_partition_keys` keys, `n_sort_keys` keys and a value. ``reducer(key,
     values)`` gets the value alone, sorted by the sort keys, and a key that is a tuple if it has
-    several; it yields ``(key, value)``. A ``with`` statement calls ``close()`` at its end.
+    several; it yields ``(key, value)``.
 
     Examples:
         >>> class WordCount(MemMapReduce):
@@ -60,17 +60,6 @@ class MemMapReduce(Task):
 
     n_partition_keys: Any = 1
     n_sort_keys: Any = 0
-    closed = False
-
-    def __enter__(self) -> MemMapReduce:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed = True
-        self.close()
-
-    def close(self) -> None:
-        """Let go of what was made in ``__init__`` or `init_map`."""
 
     @property
     def logger(self) -> logging.Logger:

@@ -15,7 +15,8 @@ from mapreduce.grouping import by_key, each
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
 from mapreduce.pairs import Pair, as_pairs
-from mapreduce.styles.emitted import (
+from mapreduce.styles.running import check_options, run
+from mapreduce.styles.tinytuples import (
     Combine,
     Gather,
     MapItem,
@@ -25,7 +26,6 @@ from mapreduce.styles.emitted import (
     ReduceThrough,
     Through,
 )
-from mapreduce.styles.running import check_options, run
 from tuplespace.pickles import load_all
 from tuplespace.resources import cores
 
@@ -68,6 +68,7 @@ class Task:
         combiner: None, or a method of a key and a list of some of its values, which emits tuples as
             ``mapper`` does, with the same key, in their place. It is called in a map task, once for each key
             there, or not at all.
+        closed: Whether a ``with`` block of it has ended.
     """
 
     jobs: Any = 1
@@ -81,6 +82,7 @@ class Task:
     sort_reduce_reverse: Any = False
     space: RemoteSpace | str | Engine | None = None
     combiner: Any = None
+    closed = False
 
     _map_layout: ClassVar[Any]
     _reduce_layout: ClassVar[Any]
@@ -105,6 +107,16 @@ class Task:
     def reducer(self, key: Any, values: Any) -> Any:
         """Emit tuples for a key and its values."""
         raise NotImplementedError(f"{type(self).__name__} has no reducer")
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+        self.close()
+
+    def close(self) -> None:
+        """Be called at the end of a ``with`` block; let go of what was made in ``__init__`` or `init_map`."""
 
     def init_map(self) -> None:
         """Be called once, here, before the job begins; what it sets on ``self`` goes to the workers."""

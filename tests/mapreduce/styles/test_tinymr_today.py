@@ -341,3 +341,21 @@ def test_attributes_are_checked(name: str, value: Any, message: str) -> None:
     setattr(count, name, value)
     with pytest.raises(InvalidJobError, match=message):
         count(LINES)
+
+
+def test_a_with_statement_closes_it() -> None:
+    class Counting(MapReduce):
+        def mapper(self, line: str) -> Any:
+            for word in line.split():
+                yield word, 1
+
+        def reducer(self, word: str, ones: Any) -> Any:
+            return word, sum(ones)
+
+        def close(self) -> None:
+            self.was_closed = self.closed
+
+    with Counting() as wc:
+        assert not wc.closed
+        assert wc(["a rose", "a"]) == {"a": 2, "rose": 1}
+    assert (wc.closed, wc.was_closed) == (True, True)
