@@ -82,7 +82,6 @@ def _started(
     try:
         while (started := _unless_busy(command, folder, environment, deadline)) is None:
             threading.Event().wait(_BUSY_PAUSE)
-        return started
     except OSError as error:
         host = socket.gethostname()
         if isinstance(error, FileNotFoundError):
@@ -93,6 +92,7 @@ def _started(
         else:
             why = f"it cannot be run: {summary(error)}"
         raise ProgramFailedError(list(command), host, None, "", why) from None
+    return started
 
 
 def _unless_busy(
