@@ -12,7 +12,16 @@ from invoke import Context, Exit, task
 from jobs.cli import *  # noqa: F403  # every command is a task here
 
 ROOT = Path(__file__).parent
-BENCHMARKS = ("space", "store", "durable", "dispatch", "word_count", "stragglers", "mapreduce")
+BENCHMARKS = (
+    "space",
+    "store",
+    "durable",
+    "dispatch",
+    "word_count",
+    "stragglers",
+    "jobs",
+    "mapreduce",
+)
 PYROS = ("5.15", "5.16", "5.17")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 

@@ -51,7 +51,7 @@ def in_turn(*works: Work, rounds: int = MANY_ROUNDS, warm: bool = True) -> Figur
     return found
 
 
-def timed(name: str, count: int, work: Callable[[], object]) -> Work:
+def timed(name: str, count: float, work: Callable[[], object]) -> Work:
     """Return what measures one work: how many a second under this name."""
 
     def measure() -> dict[str, float]:

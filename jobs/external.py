@@ -22,6 +22,7 @@ A program of your own goes along with the job, to every worker, if it is among `
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from os.path import expanduser
 
 from jobs.errors import JobOptionsError
 from jobs.samples.texts import write_texts as sample
@@ -46,7 +47,8 @@ def job(paths: str | Sequence[str], *, program: str = PROGRAM, files: str = "") 
         JobOptionsError: This is no command line, or a file is missing.
     """
     try:
-        command = run_program(shlex.split(program), value=int, files=shlex.split(files))
+        paths_of_files = map(expanduser, shlex.split(files))  # "files=~/x" means nothing to a shell
+        command = run_program(shlex.split(program), value=int, files=paths_of_files)
     except (InvalidJobError, ValueError) as error:
         raise JobOptionsError(f"external: {error}") from error
     return MapReduceJob(

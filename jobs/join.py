@@ -88,6 +88,8 @@ def _keyed(left: str, right: str, column: int) -> Callable[[Any], list[tuple[Any
         key = record[column]
         if isinstance(key, (list, dict)):
             raise TypeError(f"expected a text or a number to join on in column {column}")
+        if key != key:
+            raise ValueError(f"expected a number in column {column}, not NaN")
         return [] if key is None else [(key, (side, record)) for side in sides]
 
     return keyed

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from heapq import nsmallest
 from itertools import chain
-from math import dist, fsum, inf, isfinite
+from math import dist, fsum, inf
 
 from jobs.errors import JobOptionsError
 from jobs.samples.points import write_points as sample
@@ -45,6 +45,7 @@ COLUMNS = ("points", "centre")
 Point = tuple[float, ...]
 Counted = tuple[Point, int]
 
+_LARGEST = 1e100  # so that no sum of them is infinite
 _SAMPLES = 100  # for each cluster, to choose the start from
 _SEPARATORS = str.maketrans(",;", "  ")
 
@@ -108,8 +109,8 @@ def _steps(paths: str | Sequence[str], clusters: int, rounds: int) -> Steps:
 def _points(line: str) -> Iterator[Counted]:
     """Yield the point of a line, unless it is blank."""
     point = tuple(map(float, line.translate(_SEPARATORS).split()))
-    if not all(map(isfinite, point)):
-        raise ValueError(f"{line!r} is no point: its coordinates must be finite")
+    if not all(-_LARGEST < number < _LARGEST for number in point):
+        raise ValueError(f"{line!r:.200} is no point: its coordinates are below {_LARGEST:g}")
     if point:
         yield point, 1
 

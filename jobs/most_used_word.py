@@ -4,7 +4,7 @@ A reduce task sees one partition, so no single job that counts words can know wh
 most used *of all*: another job has to bring the partitions together. This is how jobs are chained:
 
 1. *Word count*, as in ``word_count``, whose results stay where they were made: ``KeepBlocks()``.
-   They are no longer than one word a line, but that may be long; nobody sends them anywhere.
+   All words with their counts may be a long list; nobody sends it anywhere.
 2. *The most used.* Its data are those blocks, and each is mapped where it lies. *Map* leaves the
    few most used words of each; all of them get the same key, which brings them together in one
    partition, and *reduce* leaves the few most used of those.

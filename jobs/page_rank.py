@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from math import fsum
+from typing import Any
 
 from jobs.errors import JobOptionsError
 from jobs.samples.links import write_links as sample
@@ -63,16 +64,14 @@ def job(
 
 def table(ranks: dict[str, float]) -> list[tuple[str, float]]:
     """Return (url, rank) rows, the most important first, with six digits of each rank."""
-    rows = sorted(ranks.items(), key=lambda row: (-row[1], row[0]))
-    return [(url, float(f"{rank:.6g}")) for url, rank in rows]
+    rows = ((url, float(f"{rank:.6g}")) for url, rank in ranks.items())
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
 
 
 def _steps(paths: str | Sequence[str], rounds: int, damping: float, tolerance: float) -> Steps:
     graph = yield MapReduceJob(
         data=TextFiles(paths, records=json_lines),
-        map=each(
-            lambda page: [(page["url"], page["links"]), *((url, ()) for url in page["links"])]
-        ),
+        map=each(_linked),
         reduce=by_key(lambda url, links: sorted(set(chain.from_iterable(links)))),
         output=KeepBlocks(),
     )
@@ -86,6 +85,14 @@ def _steps(paths: str | Sequence[str], rounds: int, damping: float, tolerance: f
         if fsum(abs(rank - before.get(url, first)) for url, rank in ranks.items()) <= tolerance:
             break
     return ranks
+
+
+def _linked(page: Any) -> list[tuple[str, Sequence[str]]]:
+    """Return a page with its links, and each page that it links to with none."""
+    match page:
+        case {"url": str(url), "links": [*links]} if {*map(type, links)} <= {str}:
+            return [(url, links), *((link, ()) for link in links)]
+    raise ValueError('expected a page and its links, as in {"url": "/a", "links": ["/b", "/c"]}')
 
 
 def _votes(ranks: dict[str, float], pages: Iterable[Page]) -> Iterator[Vote]:

@@ -11,6 +11,7 @@ what a shuffle is for: to turn a relation round, make the other end the key.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 from jobs.samples.pages import write_pages as sample
 from mapreduce import MapReduceJob, TextFiles, by_key, each, json_lines
@@ -25,9 +26,16 @@ def job(paths: str | Sequence[str]) -> MapReduceJob:
     """Build the job that turns round the links of the pages in the files at these paths or globs."""
     return MapReduceJob(
         data=TextFiles(paths, records=json_lines),
-        map=each(lambda page: [(target, page["url"]) for target in page["links"]]),
+        map=each(_turned_round),
         reduce=by_key(lambda target, sources: sorted(set(sources))),
     )
+
+
+def _turned_round(page: Any) -> list[tuple[str, str]]:
+    match page:
+        case {"url": str(url), "links": [*links]} if {*map(type, links)} <= {str}:
+            return [(target, url) for target in links]
+    raise ValueError('expected a page and its links, as in {"url": "/a", "links": ["/b", "/c"]}')
 
 
 def table(results: Iterable[Iterable[tuple[str, list[str]]]]) -> list[tuple[str, int, str]]:

@@ -1,4 +1,4 @@
-"""Sort: all lines of the input in order, by their bytes, as `LC_ALL=C sort` has it.
+r"""Sort: all lines of the input in order, by their bytes, as `LC_ALL=C sort` has it.
 
 "Distributed sort" in section 2.3 of the MapReduce paper, and the benchmark of its section 5.3: lines
 of 100 bytes, of which the first ten are the key.
@@ -12,7 +12,8 @@ of 100 bytes, of which the first ten are the key.
   ``sort_values=True`` the lines that share one.
 
 The files are read as Latin-1, in which each byte is a character: so any file can be sorted, and the
-order of the texts is that of the bytes, which holds for UTF-8 as well.
+order of the texts is that of the bytes, which holds for UTF-8 as well. Of a line that ends in
+``\r\n``, as on Windows, neither belongs to it.
 
 How even are the partitions? As even as the sample was good; lines with one and the same key go to one
 of them, however many they are.

@@ -10,7 +10,7 @@
 - Only reduce may drop rare words. In a combine, a word that is rare in each split, but common in the
   whole, would be lost: dropping cannot be done in parts.
 
-The paper's own example of a partitioner, ``hash(Hostname(url)) mod R``, keeps the pages of a host
+The paper's own example of a partitioner, ``hash(Hostname(urlkey)) mod R``, keeps the pages of a host
 together although their keys are urls. Here the key is the host, so the default does the same.
 """
 
@@ -18,8 +18,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 from urllib.parse import urlsplit
 
+from jobs.errors import JobOptionsError
 from jobs.samples.pages import write_pages as sample
 from mapreduce import MapReduceJob, TextFiles, by_key, each, json_lines
 
@@ -39,7 +41,14 @@ def job(paths: str | Sequence[str], *, least: int = 5, words: int = 10) -> MapRe
     Args:
         paths: They. least: How often a word must occur at a host, to be in its vector.
         words: How many a vector has at most.
+
+    Raises:
+        JobOptionsError: One of them is less than 1.
     """
+    if least < 1 or words < 1:
+        raise JobOptionsError(
+            f"term_vectors: least and words are whole numbers from 1, not {least} and {words}"
+        )
 
     def vector(pages: Iterable[Counter[str]]) -> Vector:
         counts = ((word, count) for word, count in added(pages).items() if count >= least)
@@ -47,9 +56,7 @@ def job(paths: str | Sequence[str], *, least: int = 5, words: int = 10) -> MapRe
 
     return MapReduceJob(
         data=TextFiles(paths, records=json_lines),
-        map=each(
-            lambda page: [(host_of(page["url"]), Counter(WORD.findall(page["text"].lower())))]
-        ),
+        map=each(_words_of_host),
         combine=by_key(lambda host, pages: added(pages)),
         reduce=by_key(lambda host, pages: vector(pages)),
     )
@@ -58,6 +65,13 @@ def job(paths: str | Sequence[str], *, least: int = 5, words: int = 10) -> MapRe
 def host_of(url: str) -> str:
     """Return the host in a URL, in lower case; "" if there is none."""
     return urlsplit(url).hostname or ""
+
+
+def _words_of_host(page: Any) -> list[tuple[str, Counter[str]]]:
+    match page:
+        case {"url": str(url), "text": str(text)}:
+            return [(host_of(url), Counter(WORD.findall(text.lower())))]
+    raise ValueError('expected a page, as in {"url": "http://host/a", "text": "of words"}')
 
 
 def added(vectors: Iterable[Counter[str]]) -> Counter[str]:

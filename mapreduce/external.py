@@ -58,7 +58,8 @@ class run_program:  # noqa: N801 - reads as the words it is
     reduce, such a line is a result of its own, a str.
 
     It runs in a new folder, empty but for `files`, which is gone when it ends. It ends with its
-    task, and so do the processes that it has started. What it writes to its standard error is shown
+    task, and so do the processes that it has started; what it prints ends when all of these have
+    closed it, as in a shell's pipeline. What it writes to its standard error is shown
     with the worker's name, but lines ``reporter:counter:GROUP,NAME,AMOUNT`` count for the counter
     ``GROUP.NAME``.
 
@@ -110,9 +111,7 @@ class run_program:  # noqa: N801 - reads as the words it is
         self.files = tuple(_read(path) for path in _paths(files))
         if len({sent.name for sent in self.files}) < len(self.files):
             raise InvalidJobError("run_program(files=): two of them have the same name")
-        self.env = dict(env or {})
-        if not all(isinstance(word, str) for item in self.env.items() for word in item):
-            raise InvalidJobError("run_program(env=) is a mapping of str to str")
+        self.env = _variables(env)
         self._gives_results = False
 
     def __repr__(self) -> str:
@@ -235,9 +234,32 @@ def _words(command: Any) -> list[str]:
         raise InvalidJobError(f"run_program takes a list of str: {error}") from None
     if not words or not words[0] or not all(type(word) is str for word in words):
         raise InvalidJobError(f"run_program takes a program and its arguments, not {command!r}")
-    if any("\0" in word for word in words):
-        raise InvalidJobError(f"no program can have a null character in its arguments: {words!r}")
+    if not all(map(_for_system, words)):
+        raise InvalidJobError(
+            f"a program's arguments have no null characters, nor half a character: {words!r}"
+        )
     return words
+
+
+def _for_system(word: str) -> bool:
+    """Return whether the system takes this text, of a command or a variable."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+
+
+def _variables(env: Any) -> dict[str, str]:
+    try:
+        variables = dict(env or {})
+    except (TypeError, ValueError):
+        variables = {None: None}
+    for name, value in variables.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidJobError("run_program(env=) is a mapping of str to str")
+        if not name or "=" in name or not _for_system(name + value):
+            raise InvalidJobError(f"run_program(env=) cannot have {name!r} set to {value!r}")
+    return variables
 
 
 def _convert(name: str, function: Any) -> Callable[[str], Any] | None:

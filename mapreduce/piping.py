@@ -7,11 +7,14 @@ makes the input runs where the task runs, with its connections and context.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import selectors
 import socket
 import subprocess
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +25,9 @@ from mapreduce.errors import ProgramFailedError
 from workers.errors import summary
 
 _READ_BYTES: Final = 64 << 10
+#: A file just written may still be open in a process that another thread is about to start.
+_BUSY_SECONDS: Final = 5.0
+_BUSY_PAUSE: Final = 0.005
 #: Fewer changes between us and the program, where the system lets us have such pipes.
 _PIPE_BYTES: Final = 1 << 20
 _LAST_LINES: Final = 20
@@ -72,11 +78,10 @@ def piped(
 def _started(
     command: Sequence[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
+    deadline = time.monotonic() + _BUSY_SECONDS
     try:
-        return subprocess.Popen(
-            command, bufsize=0, cwd=folder, env=environment, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        while (started := _unless_busy(command, folder, environment, deadline)) is None:
+            threading.Event().wait(_BUSY_PAUSE)
     except OSError as error:
         host = socket.gethostname()
         if isinstance(error, FileNotFoundError):
@@ -87,6 +92,21 @@ def _started(
         else:
             why = f"it cannot be run: {summary(error)}"
         raise ProgramFailedError(list(command), host, None, "", why) from None
+    return started
+
+
+def _unless_busy(
+    command: Sequence[str], folder: Path, environment: dict[str, str], deadline: float
+) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            command, bufsize=0, cwd=folder, env=environment, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except OSError as error:
+        if error.errno != errno.ETXTBSY or time.monotonic() > deadline:
+            raise
+        return None
 
 
 def _exchange(
