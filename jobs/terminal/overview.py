@@ -17,7 +17,7 @@ from tuplespace.template import matches
 from tuplespace.values import brief
 from workers.claims import deserted_jobs
 
-CALLS_PER_LOOK: Final = 7
+CALLS_PER_LOOK: Final = 8
 #: Of the ready tasks of so many jobs; of more jobs nobody counts them each second.
 JOBS_COUNTED: Final = 20
 #: What a cell shows of a text at most: anybody may have written it.
@@ -29,6 +29,7 @@ _PROCESS: Final = (int, int)
 _READY: Final = ("task", str, str, int, str, str, bytes)
 _JOB: Final = ("job", str, dict)
 _BURIED: Final = ("buried", str, str, int, dict)
+_PROGRESS: Final = ("progress", str, str, (int, int), (int, int), float)
 
 
 class Agent(NamedTuple):
@@ -53,7 +54,11 @@ class Process(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job: M and R as it says them, its ready tasks (None: not counted), and who drives it."""
+    """A job: M and R as it says them, its ready tasks (None: not counted), and who drives it.
+
+    What its driver has told last, within 10 s (None: nothing yet): how many maps and reduces are done, and
+    for how many seconds it had been at it.
+    """
 
     id: str
     name: str
@@ -61,6 +66,9 @@ class Job(NamedTuple):
     reduces: int | None
     ready: int | None
     driver: str
+    maps_done: int | None = None
+    reduces_done: int | None = None
+    seconds: float | None = None
 
 
 class ReadyTask(NamedTuple):
@@ -136,19 +144,24 @@ class Lookout:
 
 
 def jobs_in(space: Space) -> list[Job]:
-    """Return the jobs of a space; costs two calls, and one for each of the first JOBS_COUNTED.
+    """Return the jobs of a space; costs three calls, and one for each of the first JOBS_COUNTED.
 
     Raises:
         TupleSpaceError: The space is away, or was lost.
     """
     found = space.read_all(_JOB)
     waiting = deserted_jobs(space)
+    told = {value[1]: value[3:] for value in space.read_all(_PROGRESS)}
     jobs = []
     for place, (_, id, about) in enumerate(found):
         ready = space.count(("task", id, *[None] * 5)) if place < JOBS_COUNTED else None
         driver = f"none: invoke resume {id}" if id in waiting else _text(about.get("driver"))
         maps, reduces = _number(about.get("maps")), _number(about.get("reduces"))
-        jobs.append(Job(id, _text(about.get("label")), maps, reduces, ready, driver))
+        (maps_done, maps), (reduces_done, reduces), seconds = told.get(
+            id, ((None, maps), (None, reduces), None)
+        )
+        jobs.append(Job(id, _text(about.get("label")), maps, reduces, ready, driver,
+                        maps_done, reduces_done, seconds))  # fmt: skip
     return jobs
 
 

@@ -46,8 +46,16 @@ class ProgressDisplay:
 
     def __enter__(self) -> ProgressDisplay:
         """Begin to show progress."""
-        self._view.start()
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Begin to show progress."""
+        self._view.start()
+
+    def stop(self) -> None:
+        """Leave the last progress standing; also if `start` has not got to its end."""
+        self._view.stop()
 
     def update(self, progress: Progress) -> None:
         """Show this progress, at once or when it is due."""
@@ -60,7 +68,7 @@ class ProgressDisplay:
         traceback: TracebackType | None,
     ) -> None:
         """Leave the last progress standing."""
-        self._view.stop()
+        self.stop()
 
 
 class _Pace:
