@@ -17,9 +17,11 @@ from tuplespace.template import matches
 from tuplespace.values import brief
 from workers.claims import deserted_jobs
 
-CALLS_PER_LOOK: Final = 8
+CALLS_PER_LOOK: Final = 9
 #: Of the ready tasks of so many jobs; of more jobs nobody counts them each second.
 JOBS_COUNTED: Final = 20
+#: Of more buried tasks, each with a traceback, nobody is sent all each second.
+_MOST_BURIED: Final = 500
 #: What a cell shows of a text at most: anybody may have written it.
 _LONGEST: Final = 160
 _WORKER: Final = ("worker", str, str, str, int)
@@ -88,7 +90,8 @@ class Overview:
         uri: The space's. figures, limits: Of the space, see `Space.status`. rate: Calls a second since the
             look before; None: this is the first.
         agents, processes, jobs: What there is. oldest: The oldest ready task; None: none is ready.
-        buried: The tuples of tasks that have failed for good.
+        buried: The tuples of tasks that have failed for good; of very many the oldest alone.
+        buried_count: How many there are.
     """
 
     uri: str
@@ -100,6 +103,7 @@ class Overview:
     jobs: list[Job]
     oldest: ReadyTask | None
     buried: list[Sequence[Any]]
+    buried_count: int
 
 
 class Lookout:
@@ -123,7 +127,7 @@ class Lookout:
         return Overview(
             uri, figures, limits, self._rate(figures.get("operations"), now),
             [_agent(value, running) for value in workers], _processes(running), jobs,
-            self._oldest_ready(space, now), space.read_all(_BURIED),
+            self._oldest_ready(space, now), *_buried(space),
         )  # fmt: skip
 
     def _rate(self, operations: Any, now: float) -> float | None:
@@ -141,6 +145,18 @@ class Lookout:
         if self._oldest is None or self._oldest[0] != (job, phase, number):
             self._oldest = (job, phase, number), now
         return ReadyTask(job, phase, number, now - self._oldest[1])
+
+
+def _buried(space: Space) -> tuple[list[Sequence[Any]], int]:
+    """Return what is shown of the buried tasks, and how many there are; costs two calls."""
+    count = space.count(_BURIED)
+    if count <= _MOST_BURIED:
+        found = space.read_all(_BURIED)
+        return found, len(found)
+    try:
+        return [space.read(_BURIED, timeout=0)], count
+    except MatchTimeoutError:  # somebody has just taken them all
+        return [], 0
 
 
 def jobs_in(space: Space) -> list[Job]:

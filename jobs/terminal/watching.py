@@ -28,8 +28,6 @@ from tuplespace.values import brief
 #: Lines of a live view beside its tables, and of a table beside its rows.
 _AROUND_TABLES: Final = 6
 _AROUND_ROWS: Final = 5
-#: So many rows of a table are shown on however low a screen.
-_FEWEST_ROWS: Final = 3
 #: The figures that a live view shows.
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
 #: Of a job.
@@ -145,12 +143,22 @@ def _view(seen: Overview | None, trouble: str, console: Console) -> RenderableTy
         ]
         sections = _sections(seen)
         # A longer table would push what stands below it off the screen.
-        room = (console.height - _AROUND_TABLES) // len(sections) - _AROUND_ROWS
-        shown = max(_FEWEST_ROWS, room)
-        for columns, rows, title in sections:
+        room = console.height - _AROUND_TABLES - len(sections) * _AROUND_ROWS
+        shares = _shares([len(rows) for _, rows, _ in sections], room)
+        for (columns, rows, title), shown in zip(sections, shares, strict=True):
             more = f", the first {shown} of {len(rows)}" if len(rows) > shown else ""
             parts.append(grid_of(columns, rows[:shown], title + more, encoding))
     return Group(*parts, Text("Ctrl-C ends this view, and nothing else", style="dim"))
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Divide the lines there are among tables that want so many: no table gets less than one it wants."""
+    shares = [min(1, each) for each in wanted]
+    while (left := room - sum(shares)) > 0 and shares != list(wanted):
+        hungry = [at for at, share in enumerate(shares) if share < wanted[at]]
+        for at in hungry[:left]:
+            shares[at] = min(wanted[at], shares[at] + max(1, left // len(hungry)))
+    return shares
 
 
 def _line(seen: Overview) -> str:
@@ -199,7 +207,9 @@ def _sections(seen: Overview) -> list[Section]:
         sections.append(Section(columns, processes, "Processes"))
     sections.append(Section(JOB_COLUMNS, [job_row(each) for each in seen.jobs], "Jobs"))
     if buried := buried_rows(seen.buried):
-        sections.append(Section(BURIED_COLUMNS, buried, "Buried tasks"))
+        all_of = len(buried) == seen.buried_count
+        title = "Buried tasks" if all_of else f"The oldest of {seen.buried_count:,} buried tasks"
+        sections.append(Section(BURIED_COLUMNS, buried, title))
     return sections
 
 

@@ -152,6 +152,18 @@ def test_a_look_costs_the_space_few_calls(remote: RemoteSpace) -> None:
     assert remote.status()["operations"] - before == CALLS_PER_LOOK + JOBS_COUNTED + 1
 
 
+def test_of_very_many_buried_tasks_the_oldest_is_shown_and_how_many_there_are(
+    invoke: Any, remote: RemoteSpace
+) -> None:
+    about = {"reason": "ValueError: no", "attempts": 2}
+    remote.write_many([("buried", "j0", "map", number, about) for number in range(1200)])
+
+    said = invoke("status").stdout
+
+    assert len(table(said, "The oldest of 1,200 buried tasks")) == 1
+    assert json.loads(invoke("status", "--json").stdout)["buried_count"] == 1200
+
+
 def test_operations_a_second_are_those_between_two_looks(remote: RemoteSpace) -> None:
     lookout = Lookout()
     assert lookout.look(remote, remote.uri, 10.0).rate is None
