@@ -170,7 +170,7 @@ def resume(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
             f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
         )
-        results = follow(run)
+        results = follow(run, records_before=done.records)
         _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
 

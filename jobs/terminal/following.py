@@ -24,17 +24,18 @@ class Interrupted(KeyboardInterrupt):
     """Raised when Ctrl-C has ended a job, and what is left of it was said."""
 
 
-def follow(run: JobRun, private: bool = False) -> list[Any]:
+def follow(run: JobRun, private: bool = False, records_before: int = 0) -> list[Any]:
     """Show a job's progress on stderr until it has ended; return its results. Interrupted, cancel it.
 
     Args:
         run: The job. private: Its space and workers end with it.
+        records_before: That were read before this driver began.
 
     Raises:
         Interrupted: The job was cancelled. Exception: As `JobRun.result`.
     """
     try:
-        display = ProgressDisplay()
+        display = ProgressDisplay(records_before=records_before)
         try:  # no `with`: Ctrl-C may come while it begins
             display.start()
             while not run.wait(0.1):

@@ -21,6 +21,8 @@ from jobs.terminal.tables import legible, print_plain
 from mapreduce.report import Progress
 
 SECONDS_BETWEEN_LINES: Final = 1.0
+#: More would be seen by nobody, and each costs the driver some milliseconds.
+_LOOKS_A_SECOND: Final = 4
 
 
 class ProgressDisplay:
@@ -30,19 +32,21 @@ class ProgressDisplay:
     """
 
     def __init__(
-        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, console: Console | None = None, *, records_before: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """Show progress on a console, by default on stderr.
 
         Args:
             console: Where to show it.
+            records_before: That were read before this driver began.
             clock: Seconds from any start, to keep plain lines a second apart.
         """
         console = console or Console(stderr=True)
         self._view: _Terminal | _Lines = (
             _Terminal(console) if console.is_interactive else _Lines(console, clock)
         )
-        self._pace = _Pace()
+        self._pace = _Pace(records_before)
 
     def __enter__(self) -> ProgressDisplay:
         """Begin to show progress."""
@@ -74,13 +78,14 @@ class ProgressDisplay:
 class _Pace:
     """How fast maps read, while there are any; their last pace stands."""
 
-    def __init__(self) -> None:
-        self._seconds = 0.0
+    def __init__(self, before: int) -> None:
+        self._before, self._seconds = before, 0.0
 
     def records_a_second(self, progress: Progress) -> float | None:
         if not self._seconds or progress.map_done < progress.map_total:
             self._seconds = progress.seconds
-        return progress.records / self._seconds if progress.records and self._seconds else None
+        records = progress.records - self._before
+        return records / self._seconds if records > 0 and self._seconds else None
 
 
 class _Terminal(Bars):
@@ -95,6 +100,7 @@ class _Terminal(Bars):
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="cyan"),
             console=console,
+            refresh_per_second=_LOOKS_A_SECOND,
         )
         self._map = self.add_task("map", total=None, note="")
         self._reduce = self.add_task("reduce", total=None, note="")
