@@ -24,6 +24,9 @@ from workers import WorkerError
 #: What a full disk, and one that breaks, say.
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
+#: What invoke takes for the first thing that a command works on.
+_HELP: Final = ("--help", "-h")
+
 KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
 SPACE = {
     "space": "URI of the space (default: $TUPLESPACE_URI, else this machine's on the default port, "
@@ -39,6 +42,10 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             _open_closed_streams()
+            if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
+                name = options.get("name", function.__name__)
+                print_error(f"for help, say `invoke --help {name}`")
+                raise Exit(code=1)
             try:
                 function(*args, **kwargs)
             except JobFailedError as error:
