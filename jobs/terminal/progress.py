@@ -179,7 +179,9 @@ def _left(progress: Progress, phase: str) -> str:
     is_done = progress.reduce_total and progress.reduce_done == progress.reduce_total
     if phase != under_way or progress.seconds_left is None or is_done:
         return ""
-    return f"about {seconds_text(max(0.0, progress.seconds_left))} left"
+    if progress.seconds_left < 1:  # more digits would say what nobody knows
+        return "less than 1 s left"
+    return f"about {seconds_text(progress.seconds_left)} left"
 
 
 def _failures(progress: Progress) -> str:
