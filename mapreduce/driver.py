@@ -191,6 +191,7 @@ class Driver:
         while not self._plan.done:
             with self._lock:
                 self._reporter.look(self._plan, self._tally, self._splits, time.monotonic())
+            engine.tell(self.progress())
             for outcome in self._next_outcomes(engine):
                 if orders := self._take_in(outcome, engine):
                     engine.write(map(task_of, orders))

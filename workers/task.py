@@ -8,6 +8,7 @@
     ("worker", name, host, runtime, slots)                               leased, the agent's
     ("buried", job, phase, number, about)                                leased, outlives the job
     ("running", name, host, idle, tasks, processes)                      the same; see `presence`
+    ("progress", job, driver, maps, reduces, seconds)                    see `mapreduce.engine.heartbeat`
     ("driver", job, epoch, name), ("ledger", job, serial, sealed)        see `mapreduce.engine.tenure`
 
     task   ready --claim--> claimed --confirm with its result--> gone

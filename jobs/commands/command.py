@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from invoke import Exit, task
 
@@ -18,6 +20,12 @@ from mapreduce import JobFailedError, MapReduceError
 from tuplespace import TupleSpaceError
 from tuplespace.serve import mute
 from workers import WorkerError
+
+#: What a full disk, and one that breaks, say.
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+#: What invoke takes for the first thing that a command works on.
+_HELP: Final = ("--help", "-h")
 
 KEY_FILE = {"key-file": "the cluster key (default: $TUPLESPACE_KEY_FILE, else your data folder)"}
 SPACE = {
@@ -33,6 +41,11 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            _open_closed_streams()
+            if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
+                name = options.get("name", function.__name__)
+                print_error(f"for help, say `invoke --help {name}`")
+                raise Exit(code=1)
             try:
                 function(*args, **kwargs)
             except JobFailedError as error:
@@ -44,6 +57,12 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             except BrokenPipeError:
                 mute()  # as in `... | head`: nobody wants the rest
                 raise Exit(code=1) from None
+            except OSError as error:
+                if error.errno not in _UNWRITABLE:
+                    raise
+                mute()
+                print_error(f"cannot write: {error}")
+                raise Exit(code=1) from None
             except KeyboardInterrupt:
                 print_error("interrupted")
                 raise Exit(code=130) from None
@@ -51,6 +70,13 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         return task(klass=Command, **options)(guarded)
 
     return decorate
+
+
+def _open_closed_streams() -> None:
+    """Have a standard stream that is closed, as by ``>&-``, be empty and take anything."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # for as long as we live
 
 
 @contextmanager

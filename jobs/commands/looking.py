@@ -13,10 +13,10 @@ from jobs.errors import JobsError
 from jobs.terminal.amounts import bytes_text
 from jobs.terminal.documents import print_json
 from jobs.terminal.notation import opaque_size, parse_template, show
-from jobs.terminal.overview import Lookout, claimed_tasks, jobs_in, short
+from jobs.terminal.overview import Lookout, claimed_tasks, jobs_in
 from jobs.terminal.sealed import look_into
 from jobs.terminal.tables import print_lines, print_table
-from jobs.terminal.watching import print_overview, watch
+from jobs.terminal.watching import JOB_COLUMNS, job_row, print_overview, watch
 from tuplespace import RemoteSpace
 from tuplespace.values import Tuple
 
@@ -76,12 +76,12 @@ def list_jobs(
     if json:
         print_json([{**each._asdict(), "claimed": claimed} for each, claimed in found])
         return
-    rows = [
-        (short(each.id), short(each.name), *("" if n is None else n for n in each[2:5]), claimed,
-         short(each.driver))
-        for each, claimed in found
-    ]  # fmt: skip
-    columns = ("job", "name", "maps", "reduces", "ready", "claimed", "driver")
+    ready = JOB_COLUMNS.index("ready") + 1
+    columns = (*JOB_COLUMNS[:ready], "claimed", *JOB_COLUMNS[ready:])
+    rows = []
+    for each, claimed in found:
+        row = job_row(each)
+        rows.append((*row[:ready], claimed, *row[ready:]))
     print_table(columns, rows, "Jobs")
 
 

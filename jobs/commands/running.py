@@ -38,6 +38,7 @@ from tuplespace.serve import say
 
 _ROWS = {"rows": "rows to print; 0: all (default: 20; with --json: all)"}
 _DEFAULT_ROWS = 20
+_UNSAID = -1
 
 
 @command()
@@ -71,12 +72,15 @@ def demo(_: Context) -> None:
 def job(
     _: Context, which: str, input: list[str] | None = None, space: str = "",
     key_file: str = "", local: bool = False, pattern: str = "", map_tasks: int = 0,
-    reduce_tasks: int = 0, rows: int = -1, name: str = "", skip_bad_records: int = 0,
+    reduce_tasks: int = 0, rows: int = _UNSAID, name: str = "", skip_bad_records: int = 0,
     on_bad_task: str = "fail", option: list[str] | None = None, json: bool = False,
 ) -> None:  # fmt: skip
     """Run a ready-made job; `job list` lists them."""
     if which == "list":
         lines = [(each, options_of(each), title_of(each)) for each in sorted(CATALOGUE)]
+        if json:
+            print_json([dict(zip(("job", "options", "what"), each, strict=True)) for each in lines])
+            return
         title = "Ready-made jobs: invoke job NAME --input GLOB [--option NAME=VALUE]"
         print_table(("job", "options", "what it does"), lines, title)
         return
@@ -86,6 +90,7 @@ def job(
             f"{which} wants input: --input PATH, or a quoted glob; repeat it for more. "
             f"`invoke sample {which}` makes some"
         )
+    _check_rows(rows)
     given = [*(option or []), *([f"pattern={pattern}"] if pattern else [])]
     work = build(which, input, **read_options(which, given))
 
@@ -111,6 +116,11 @@ def job(
     _print_results([step_of(run) for run in runs], which, ready_made, results, rows, json)
 
 
+def _check_rows(rows: int) -> None:
+    if rows < _UNSAID:
+        raise JobsError(f"--rows is a whole number from 0, not {rows}")
+
+
 def _print_results(
     steps: Sequence[Step], name: str, made: ReadyMadeJob | None, results: Any, wanted: int,
     json: bool,
@@ -123,7 +133,7 @@ def _print_results(
             (number, result if json else shorten(result)) for number, result in enumerate(results)
         ]
         columns, title = ("partition", "result"), f"Job {steps[-1].id}"
-    if wanted < 0:
+    if wanted == _UNSAID:
         wanted = 0 if json else _DEFAULT_ROWS
     shown = rows[: wanted or None]
     if json:
@@ -143,10 +153,11 @@ _ID = {"id": "the job's id, as `job` and `status` say it"}
     help={**_ID, **_ROWS, **JSON, **SPACE, **NAME, **KEY_FILE},
 )
 def resume(
-    _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = -1,
+    _: Context, id: str, space: str = "", key_file: str = "", name: str = "", rows: int = _UNSAID,
     json: bool = False,
 ) -> None:  # fmt: skip
     """Go on with a job whose driver has died; no task that has ended runs again. Ctrl-C cancels it."""
+    _check_rows(rows)
     with (
         _interruptible(),
         connect(space or None, name=name or None, key_file=key_file or None) as remote,
@@ -159,7 +170,7 @@ def resume(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
             f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
         )
-        results = follow(run)
+        results = follow(run, records_before=done.records)
         _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
 

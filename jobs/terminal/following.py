@@ -24,20 +24,25 @@ class Interrupted(KeyboardInterrupt):
     """Raised when Ctrl-C has ended a job, and what is left of it was said."""
 
 
-def follow(run: JobRun, private: bool = False) -> list[Any]:
+def follow(run: JobRun, private: bool = False, records_before: int = 0) -> list[Any]:
     """Show a job's progress on stderr until it has ended; return its results. Interrupted, cancel it.
 
     Args:
         run: The job. private: Its space and workers end with it.
+        records_before: That were read before this driver began.
 
     Raises:
         Interrupted: The job was cancelled. Exception: As `JobRun.result`.
     """
     try:
-        with ProgressDisplay() as display:
+        display = ProgressDisplay(records_before=records_before)
+        try:  # no `with`: Ctrl-C may come while it begins
+            display.start()
             while not run.wait(0.1):
                 display.update(run.progress())
             display.update(run.progress())
+        finally:
+            display.stop()
         return run.result()
     except KeyboardInterrupt:
         _cancel(run, private)
@@ -75,8 +80,8 @@ def _leave(run: JobRun, private: bool) -> NoReturn:
 
 def _end(run: JobRun, private: bool) -> str:
     """Say how a job has ended that was to be cancelled, and what is left of it."""
-    left = "nothing is left of it" if private else (
-        "nothing is left of it in the space or on the workers, which go on"
+    left = "nothing of it stays" if private else (
+        "nothing of it stays in the space or on the workers, which go on"
     )  # fmt: skip
     try:
         next(run.iter_results(), None)  # all of them may be many

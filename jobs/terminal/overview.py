@@ -17,9 +17,11 @@ from tuplespace.template import matches
 from tuplespace.values import brief
 from workers.claims import deserted_jobs
 
-CALLS_PER_LOOK: Final = 7
+CALLS_PER_LOOK: Final = 9
 #: Of the ready tasks of so many jobs; of more jobs nobody counts them each second.
 JOBS_COUNTED: Final = 20
+#: Of more buried tasks, each with a traceback, nobody is sent all each second.
+_MOST_BURIED: Final = 500
 #: What a cell shows of a text at most: anybody may have written it.
 _LONGEST: Final = 160
 _WORKER: Final = ("worker", str, str, str, int)
@@ -29,6 +31,7 @@ _PROCESS: Final = (int, int)
 _READY: Final = ("task", str, str, int, str, str, bytes)
 _JOB: Final = ("job", str, dict)
 _BURIED: Final = ("buried", str, str, int, dict)
+_PROGRESS: Final = ("progress", str, str, (int, int), (int, int), float)
 
 
 class Agent(NamedTuple):
@@ -53,7 +56,11 @@ class Process(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job: M and R as it says them, its ready tasks (None: not counted), and who drives it."""
+    """A job: M and R as it says them, its ready tasks (None: not counted), and who drives it.
+
+    What its driver has told last, within 10 s (None: nothing yet): how many maps and reduces are done, and
+    for how many seconds it had been at it.
+    """
 
     id: str
     name: str
@@ -61,6 +68,9 @@ class Job(NamedTuple):
     reduces: int | None
     ready: int | None
     driver: str
+    maps_done: int | None = None
+    reduces_done: int | None = None
+    seconds: float | None = None
 
 
 class ReadyTask(NamedTuple):
@@ -80,7 +90,8 @@ class Overview:
         uri: The space's. figures, limits: Of the space, see `Space.status`. rate: Calls a second since the
             look before; None: this is the first.
         agents, processes, jobs: What there is. oldest: The oldest ready task; None: none is ready.
-        buried: The tuples of tasks that have failed for good.
+        buried: The tuples of tasks that have failed for good; of very many the oldest alone.
+        buried_count: How many there are.
     """
 
     uri: str
@@ -92,6 +103,7 @@ class Overview:
     jobs: list[Job]
     oldest: ReadyTask | None
     buried: list[Sequence[Any]]
+    buried_count: int
 
 
 class Lookout:
@@ -115,7 +127,7 @@ class Lookout:
         return Overview(
             uri, figures, limits, self._rate(figures.get("operations"), now),
             [_agent(value, running) for value in workers], _processes(running), jobs,
-            self._oldest_ready(space, now), space.read_all(_BURIED),
+            self._oldest_ready(space, now), *_buried(space),
         )  # fmt: skip
 
     def _rate(self, operations: Any, now: float) -> float | None:
@@ -135,20 +147,37 @@ class Lookout:
         return ReadyTask(job, phase, number, now - self._oldest[1])
 
 
+def _buried(space: Space) -> tuple[list[Sequence[Any]], int]:
+    """Return what is shown of the buried tasks, and how many there are; costs two calls."""
+    count = space.count(_BURIED)
+    if count <= _MOST_BURIED:
+        found = space.read_all(_BURIED)
+        return found, len(found)
+    try:
+        return [space.read(_BURIED, timeout=0)], count
+    except MatchTimeoutError:  # somebody has just taken them all
+        return [], 0
+
+
 def jobs_in(space: Space) -> list[Job]:
-    """Return the jobs of a space; costs two calls, and one for each of the first JOBS_COUNTED.
+    """Return the jobs of a space; costs three calls, and one for each of the first JOBS_COUNTED.
 
     Raises:
         TupleSpaceError: The space is away, or was lost.
     """
     found = space.read_all(_JOB)
     waiting = deserted_jobs(space)
+    told = {value[1]: value[3:] for value in space.read_all(_PROGRESS)}
     jobs = []
     for place, (_, id, about) in enumerate(found):
         ready = space.count(("task", id, *[None] * 5)) if place < JOBS_COUNTED else None
         driver = f"none: invoke resume {id}" if id in waiting else _text(about.get("driver"))
         maps, reduces = _number(about.get("maps")), _number(about.get("reduces"))
-        jobs.append(Job(id, _text(about.get("label")), maps, reduces, ready, driver))
+        (maps_done, maps), (reduces_done, reduces), seconds = told.get(
+            id, ((None, maps), (None, reduces), None)
+        )
+        jobs.append(Job(id, _text(about.get("label")), maps, reduces, ready, driver,
+                        maps_done, reduces_done, seconds))  # fmt: skip
     return jobs
 
 

@@ -21,6 +21,8 @@ from jobs.terminal.tables import legible, print_plain
 from mapreduce.report import Progress
 
 SECONDS_BETWEEN_LINES: Final = 1.0
+#: More would be seen by nobody, and each costs the driver some milliseconds.
+_LOOKS_A_SECOND: Final = 4
 
 
 class ProgressDisplay:
@@ -30,24 +32,34 @@ class ProgressDisplay:
     """
 
     def __init__(
-        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, console: Console | None = None, *, records_before: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """Show progress on a console, by default on stderr.
 
         Args:
             console: Where to show it.
+            records_before: That were read before this driver began.
             clock: Seconds from any start, to keep plain lines a second apart.
         """
         console = console or Console(stderr=True)
         self._view: _Terminal | _Lines = (
             _Terminal(console) if console.is_interactive else _Lines(console, clock)
         )
-        self._pace = _Pace()
+        self._pace = _Pace(records_before)
 
     def __enter__(self) -> ProgressDisplay:
         """Begin to show progress."""
-        self._view.start()
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Begin to show progress."""
+        self._view.start()
+
+    def stop(self) -> None:
+        """Leave the last progress standing; also if `start` has not got to its end."""
+        self._view.stop()
 
     def update(self, progress: Progress) -> None:
         """Show this progress, at once or when it is due."""
@@ -60,19 +72,20 @@ class ProgressDisplay:
         traceback: TracebackType | None,
     ) -> None:
         """Leave the last progress standing."""
-        self._view.stop()
+        self.stop()
 
 
 class _Pace:
     """How fast maps read, while there are any; their last pace stands."""
 
-    def __init__(self) -> None:
-        self._seconds = 0.0
+    def __init__(self, before: int) -> None:
+        self._before, self._seconds = before, 0.0
 
     def records_a_second(self, progress: Progress) -> float | None:
         if not self._seconds or progress.map_done < progress.map_total:
             self._seconds = progress.seconds
-        return progress.records / self._seconds if progress.records and self._seconds else None
+        records = progress.records - self._before
+        return records / self._seconds if records > 0 and self._seconds else None
 
 
 class _Terminal(Bars):
@@ -87,6 +100,7 @@ class _Terminal(Bars):
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="cyan"),
             console=console,
+            refresh_per_second=_LOOKS_A_SECOND,
         )
         self._map = self.add_task("map", total=None, note="")
         self._reduce = self.add_task("reduce", total=None, note="")
@@ -165,7 +179,9 @@ def _left(progress: Progress, phase: str) -> str:
     is_done = progress.reduce_total and progress.reduce_done == progress.reduce_total
     if phase != under_way or progress.seconds_left is None or is_done:
         return ""
-    return f"about {seconds_text(max(0.0, progress.seconds_left))} left"
+    if progress.seconds_left < 1:  # more digits would say what nobody knows
+        return "less than 1 s left"
+    return f"about {seconds_text(progress.seconds_left)} left"
 
 
 def _failures(progress: Progress) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 from jobs.terminal.amounts import bytes_text, seconds_text
 from jobs.terminal.documents import print_json
 from jobs.terminal.failures import BURIED_COLUMNS, buried_rows
-from jobs.terminal.overview import Lookout, Overview, short
+from jobs.terminal.overview import Job, Lookout, Overview, short
 from jobs.terminal.tables import grid_of, legible, print_plain, print_table
 from tuplespace import SpaceLostError, SpaceUnreachableError
 from tuplespace.interface import Space
@@ -28,13 +28,11 @@ from tuplespace.values import brief
 #: Lines of a live view beside its tables, and of a table beside its rows.
 _AROUND_TABLES: Final = 6
 _AROUND_ROWS: Final = 2
-#: So many rows of a table are shown on however low a screen.
-_FEWEST_ROWS: Final = 2
 #: The figures that a live view shows.
 _LIVE_FIGURES: Final = ("tuples", "claims", "waiters", "bytes", "connections", "operations")
 _IN_BYTES: Final = ("bytes", "reply_bytes")
-
-_JOB_COLUMNS: Final = ("job", "name", "maps", "reduces", "tasks ready", "driver")
+#: Of a job.
+JOB_COLUMNS: Final = ("job", "name", "maps", "reduces", "ready", "since", "driver")
 
 
 class Section(NamedTuple):
@@ -72,12 +70,16 @@ def watch(
         show = _print_document if as_json else _Snapshots(console).show
         _look_on(space, uri, every, show, wait)
         return
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    live = Live(console=console, screen=True, auto_refresh=False)
 
-        def refresh(seen: Overview | None, trouble: str) -> None:
-            live.update(_view(seen, trouble, console), refresh=True)
+    def refresh(seen: Overview | None, trouble: str) -> None:
+        live.update(_view(seen, trouble, console), refresh=True)
 
+    try:  # no `with`: Ctrl-C may come while it begins, and the terminal must be as it was
+        live.start()
         _look_on(space, uri, every, refresh, wait)
+    finally:
+        live.stop()
 
 
 _Show = Callable[[Overview | None, str], None]
@@ -142,12 +144,22 @@ def _view(seen: Overview | None, trouble: str, console: Console) -> RenderableTy
         ]
         sections = _sections(seen)
         # A longer table would push what stands below it off the screen.
-        room = (console.height - _AROUND_TABLES) // len(sections) - _AROUND_ROWS
-        shown = max(_FEWEST_ROWS, room)
-        for columns, rows, title in sections:
+        room = console.height - _AROUND_TABLES - len(sections) * _AROUND_ROWS
+        shares = _shares([len(rows) for _, rows, _ in sections], room)
+        for (columns, rows, title), shown in zip(sections, shares, strict=True):
             more = f", the first {shown} of {len(rows)}" if len(rows) > shown else ""
             parts.append(grid_of(columns, rows[:shown], title + more, encoding, is_dense=True))
     return Group(*parts, Text("Ctrl-C ends this view, and nothing else", style="dim"))
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Divide the lines there are among tables that want so many: no table gets less than one it wants."""
+    shares = [min(1, each) for each in wanted]
+    while (left := room - sum(shares)) > 0 and shares != list(wanted):
+        hungry = [at for at, share in enumerate(shares) if share < wanted[at]]
+        for at in hungry[:left]:
+            shares[at] = min(wanted[at], shares[at] + max(1, left // len(hungry)))
+    return shares
 
 
 def _line(seen: Overview) -> str:
@@ -197,12 +209,26 @@ def _sections(seen: Overview) -> list[Section]:
     if processes:
         columns = ("host", "pid", "task", "since", "memory")
         sections.append(Section(columns, processes, "Processes"))
-    jobs = [(short(each.id), short(each.name), *map(_gap, each[2:5]), short(each.driver))
-            for each in seen.jobs]  # fmt: skip
-    sections.append(Section(_JOB_COLUMNS, jobs, "Jobs"))
+    sections.append(Section(JOB_COLUMNS, [job_row(each) for each in seen.jobs], "Jobs"))
     if buried := buried_rows(seen.buried):
-        sections.append(Section(BURIED_COLUMNS, buried, "Buried tasks"))
+        all_of = len(buried) == seen.buried_count
+        title = "Buried tasks" if all_of else f"The oldest of {seen.buried_count:,} buried tasks"
+        sections.append(Section(BURIED_COLUMNS, buried, title))
     return sections
+
+
+def job_row(job: Job) -> tuple[object, ...]:
+    """Return what is shown of a job."""
+    return (
+        short(job.id), short(job.name), _share(job.maps_done, job.maps),
+        _share(job.reduces_done, job.reduces), _gap(job.ready),
+        "" if job.seconds is None else seconds_text(max(0.0, job.seconds)), short(job.driver),
+    )  # fmt: skip
+
+
+def _share(done: int | None, total: int | None) -> object:
+    """Return as in "3 of 8", or the total if nobody says how many are done."""
+    return _gap(total) if done is None else f"{brief(done)} of {brief(total)}"
 
 
 def _gap(value: int | None) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from mapreduce.records import Event
+from mapreduce.report import Progress
 from workers.blocks import Location
 from workers.task import INLINE_BYTES, Outcome, Parcel, Task
 
@@ -108,6 +109,9 @@ class Engine(Protocol):
 
     def interrupt(self) -> None:
         """Let a `write` under way end without having written all, and all later ones; for any thread."""
+
+    def tell(self, progress: Progress) -> None:
+        """Show how far the job is to whoever looks, soon, if that can be; never blocks."""
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """Return the outcomes there are, waiting up to `timeout` seconds for the first.

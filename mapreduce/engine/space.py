@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from mapreduce.engine.heartbeat import Heartbeat
 from mapreduce.engine.holding import hold
 from mapreduce.engine.interface import Load
 from mapreduce.engine.outbox import Outbox
@@ -30,6 +31,7 @@ from mapreduce.errors import (
     JobSupersededError,
 )
 from mapreduce.records import Event
+from mapreduce.report import Progress
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
@@ -52,8 +54,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a job outlives a driver that is gone.
 JOB_LEASE: Final = 600.0
-#: How often a driver says that it is there, and so hears that the job was ended elsewhere.
-_RENEW_SECONDS: Final = 1.0
+#: How often a driver that waits for a job to be free sees whether the job is still there.
+_LOOK_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 0.1
 _CLEAR_SECONDS: Final = 5.0
 _OUTCOMES: Final = 1000
@@ -88,8 +90,8 @@ class SpaceEngine:
         self._outbox, self._workforce = Outbox(space, self._tenure), Workforce(space)
         self._serving = threading.Lock()
         self._handle: Handle | None = None
-        self._closing = threading.Event()
-        self._ended_elsewhere = self._is_cleared = False
+        self._heartbeat: Heartbeat | None = None
+        self._is_closing = self._is_cleared = False
 
     @property
     def uri(self) -> str:
@@ -118,19 +120,16 @@ class SpaceEngine:
         return self.space.write(("job", self._job, about), lease=self._lease)
 
     def _start(self) -> None:
-        threading.Thread(target=self._renew, name=f"job-{self._job}", daemon=True).start()
+        assert self._handle is not None
+        self._heartbeat = Heartbeat(
+            self.space, self._job, self.driver, self._handle, self._lease, self._root / self._job,
+            silent=self._private,
+        )  # fmt: skip
 
-    def _renew(self) -> None:
-        while not self._closing.wait(min(_RENEW_SECONDS, self._lease / 3)):
-            assert self._handle is not None
-            keep_for(self._root / self._job, self._lease)
-            try:
-                self._handle.renew(self._lease)
-            except errors.LeaseExpiredError:
-                self._ended_elsewhere = True
-                return
-            except errors.TupleSpaceError:
-                pass  # it may be back before the lease ends
+    def tell(self, progress: Progress) -> None:
+        """See `Engine.tell`."""
+        if self._heartbeat is not None:
+            self._heartbeat.tell(progress)
 
     @property
     def key(self) -> Key:
@@ -156,7 +155,7 @@ class SpaceEngine:
                 raise JobNotFoundError(no_such_job(self.space, job))
             left = deadline - time.monotonic()
             try:
-                tenure.succeed(max(0.0, min(left, _RENEW_SECONDS)))
+                tenure.succeed(max(0.0, min(left, _LOOK_SECONDS)))
             except JobSupersededError as error:  # several attach at once: one has it
                 raise JobHasDriverError(str(error)) from None
             except errors.MatchTimeoutError:
@@ -286,7 +285,7 @@ class SpaceEngine:
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """See `Engine.outcomes`."""
-        if self._ended_elsewhere:
+        if self._heartbeat is not None and self._heartbeat.ended_elsewhere:
             self._tenure.stand()  # a successor writes a job's tuple of its own
             raise JobCancelledError(
                 f"job {self._job} was cancelled from elsewhere, or its driver slept for more than "
@@ -362,9 +361,11 @@ class SpaceEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        if self._closing.is_set():
+        if self._is_closing:
             return
-        self._closing.set()
+        self._is_closing = True
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._outbox.interrupt()
         # A space that is away must not keep a cancelled job's caller waiting.
         clearing = threading.Thread(target=self._clear, name=f"clear-{self._job}", daemon=True)
@@ -394,5 +395,7 @@ class SpaceEngine:
             if self._handle is not None and not self._handle.cancel():
                 self._tenure.end()  # it has ended elsewhere, or is another's since just now
             clear_job(self.space, self._job)
+            if self._heartbeat is not None:
+                self._heartbeat.withdraw()
             self._tenure.release()
             self._is_cleared = True

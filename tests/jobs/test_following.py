@@ -167,17 +167,27 @@ def test_ctrl_c_cancels_the_job_and_says_what_is_left(
     capsys: pytest.CaptureFixture[str], eventually: Callable[..., Any],
 ) -> None:  # fmt: skip
     command = endless(standing_cluster)
+    with connect(standing_cluster.uri) as space:
+        told = space.read(("progress", *[None] * 5), timeout=10)
+    assert told[3:5] == ((1, 2), (0, 2))
     command.interrupt()
 
     said = command.wait_for("is cancelled")
     assert command.process.stderr.read() == ""
     assert said.endswith(
-        " is cancelled; nothing is left of it in the space or on the workers, which go on; "
+        " is cancelled; nothing of it stays in the space or on the workers, which go on; "
         "1 of 2 maps and 0 of 2 reduces were done\n"
     )
     assert command.process.wait(10) == 130
     with connect(standing_cluster.uri) as space:
-        for kind, length in (("job", 3), ("task", 7), ("result", 5), ("driver", 4), ("ledger", 4)):
+        for kind, length in (
+            ("job", 3),
+            ("task", 7),
+            ("result", 5),
+            ("driver", 4),
+            ("ledger", 4),
+            ("progress", 6),
+        ):
             assert space.count((kind, *[None] * (length - 1))) == 0
         eventually(lambda: space.status()["claims"] == 0)
     # The workers go on: they run the next job.

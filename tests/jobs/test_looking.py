@@ -127,6 +127,8 @@ def test_tuples_that_are_not_what_their_name_says_do_no_harm(
         ("running", "w", "h", huge, (1, (1,), ("x", "j", "map", 1, 1.0), (7, "j", "map", 1, float("nan"))),
          ((huge, huge), (1, "x"), bomb, (8, -1))),
         ("job", "\x1b]0;j\x07", {"label": bomb, "maps": "many", "reduces": huge, "driver": 7}),
+        ("progress", "\x1b]0;j\x07", "d", (huge, -huge), (1, 2), float("nan")), ("progress", "j", "d", 1, 2, 3.0),
+        ("progress", "j", "d", (1, 2), (1, "x"), 1.0), ("progress", "j", "d", (1, 2), (1, bomb), 1.0),
         ("job", 7, "no dict"), ("driver", "j", 1, "somebody"), ("driver", None, None, None),
         ("buried", "j", "map", huge, {"reason": bomb, "where": 7, "record": [1], "attempts": huge}),
         ("buried", "j", "map", 1, "no dict"), ("task", "j"), ("task", "j", "map", 1, "r", "", "no bytes"),
@@ -148,6 +150,18 @@ def test_a_look_costs_the_space_few_calls(remote: RemoteSpace) -> None:
     Lookout().look(remote, remote.uri, 0.0)
 
     assert remote.status()["operations"] - before == CALLS_PER_LOOK + JOBS_COUNTED + 1
+
+
+def test_of_very_many_buried_tasks_the_oldest_is_shown_and_how_many_there_are(
+    invoke: Any, remote: RemoteSpace
+) -> None:
+    about = {"reason": "ValueError: no", "attempts": 2}
+    remote.write_many([("buried", "j0", "map", number, about) for number in range(1200)])
+
+    said = invoke("status").stdout
+
+    assert len(table(said, "The oldest of 1,200 buried tasks")) == 1
+    assert json.loads(invoke("status", "--json").stdout)["buried_count"] == 1200
 
 
 def test_operations_a_second_are_those_between_two_looks(remote: RemoteSpace) -> None:
@@ -199,8 +213,21 @@ def test_jobs_are_listed_with_their_driver_and_with_what_is_ready_and_claimed(
     first, _ = json.loads(invoke("jobs", "--json").stdout)
     assert first == {
         "id": "j1", "name": "word_count", "maps": 8, "reduces": 4, "ready": 2, "driver": "lab1/77",
-        "claimed": 1,
+        "maps_done": None, "reduces_done": None, "seconds": None, "claimed": 1,
     }  # fmt: skip
+
+
+def test_how_far_a_job_is_stands_there_as_its_driver_has_told(
+    invoke: Any, remote: RemoteSpace
+) -> None:
+    remote.write_many([job("j1"), ("progress", "j1", "lab1/77", (3, 12), (0, 4), 75.0)])
+
+    for words in (["jobs"], ["status"]):
+        [row] = table(invoke(*words).stdout, "Jobs")
+        assert row[:4] == ["j1", "word_count", "3 of 12", "0 of 4"]
+        assert row[-2:] == ["1:15 min", "lab1/77"]
+    seen = json.loads(invoke("status", "--json").stdout)["jobs"][0]
+    assert (seen["maps_done"], seen["maps"], seen["seconds"]) == (3, 12, 75.0)
 
 
 # --- tuples

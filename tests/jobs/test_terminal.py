@@ -69,6 +69,16 @@ def test_in_a_pipe_progress_that_stands_still_is_said_once(pipe: Console) -> Non
     assert printed(pipe) == "map 12/64  reduce 0/8\n"
 
 
+def test_records_that_a_driver_before_has_read_are_no_pace_of_this_one(pipe: Console) -> None:
+    with ProgressDisplay(pipe, records_before=9000) as display:
+        display.update(progress(20, 0, records=9000, seconds=0.01))
+        display.update(progress(30, 0, records=9500, seconds=10.0))
+
+    assert printed(pipe).splitlines() == [
+        "map 20/64  reduce 0/8", "map 30/64  reduce 0/8  50 records/s",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("count", "words"), [(1, "1 failed attempt"), (3, "3 failed attempts")])
 def test_failed_attempts_are_counted(
     count: int, words: str, pipe: Console, terminal: Console

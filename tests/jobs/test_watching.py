@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.terminal.watching import watch
+from jobs.terminal.watching import _shares, watch
 from tuplespace import RemoteSpace, TupleSpace, connect
 
 RUNTIME = "cpython-3.11"
@@ -175,3 +175,19 @@ def test_a_program_can_watch_a_line_for_each_look(
     assert (first["figures"]["tuples"], second["figures"]["tuples"]) == (0, 1)
     assert second["rate"] > 0
     assert remote.count(("x", 2.5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room", "shares"),
+    [
+        ([2, 1, 3], 99, [2, 1, 3]),
+        ([200, 1600, 1], 3, [1, 1, 1]),
+        ([200, 1600, 1], 0, [1, 1, 1]),
+        ([200, 0, 1600, 2], 22, [10, 0, 10, 2]),
+        ([200, 1600], 7, [4, 3]),
+    ],
+)
+def test_tables_share_a_screen_and_a_short_one_leaves_its_lines_to_others(
+    wanted: list[int], room: int, shares: list[int]
+) -> None:
+    assert _shares(wanted, room) == shares

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
+from heapq import heapreplace
+from random import Random
+
 import pytest
 
 from mapreduce.pace import Pace
@@ -39,3 +44,23 @@ def test_a_pace_begins_anew_with_a_phase_and_when_what_was_done_is_lost() -> Non
     assert pace.seconds_left(1001) == pytest.approx(49)
     pace.note(REDUCE, 1002, 0, 50)
     assert pace.seconds_left(1002) is None
+
+
+@pytest.mark.parametrize("alpha", [1.1, 2.0, 50.0])
+def test_uneven_tasks_make_no_pace_that_is_no_number_or_that_leaps(alpha: float) -> None:
+    tasks, free, ends = Random(7), [0.0] * 8, list[float]()
+    for _ in range(300):  # each to the worker that is free first
+        ends.append(heapreplace(free, free[0] + tasks.paretovariate(alpha)) + 0.0)
+    ends = sorted([*ends[8:], *free])
+    pace, before = Pace(), None
+
+    for tenth in range(int(10 * ends[-1])):
+        now = tenth / 10
+        pace.note(MAP, now, bisect(ends, now), len(ends))
+        left = pace.seconds_left(now)
+        if left is not None:
+            assert 0 <= left < math.inf
+            if before is not None and min(before, left) > 1:
+                assert max(before, left) / min(before, left) < 3
+        before = left
+    assert before is not None
