@@ -42,6 +42,7 @@ from mapreduce.partition import hash_partition, stable_hash
 from mapreduce.ranges import range_partition
 from mapreduce.reductions import collect, count_values, max_value, min_value, sum_values, top
 from mapreduce.report import (
+    FailedAttempt,
     Partition,
     PhaseReport,
     Progress,
@@ -61,8 +62,8 @@ __all__ = [
     # The job
     "JobRun", "MapReduceJob",
     # What it tells
-    "Partition", "PhaseReport", "Progress", "Report", "SkippedRecord", "SkippedTask", "SlowTask",
-    "TimedTask",
+    "FailedAttempt", "Partition", "PhaseReport", "Progress", "Report", "SkippedRecord", "SkippedTask",
+    "SlowTask", "TimedTask",
     # Its data
     "Blocks", "PickleFiles", "Split", "TextFiles", "fixed_length", "json_lines", "whole_file",
     # Its results

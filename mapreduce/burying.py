@@ -11,18 +11,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import JobFailedError
 from mapreduce.outputs.results import Results
 from mapreduce.plan import MAP, REDUCE, Plan
-from mapreduce.report import Report, SkippedTask
+from mapreduce.report import FailedAttempt, Report, SkippedTask
 from mapreduce.selecting import locate
 from mapreduce.skipping import KEY, SkippedRecord, complaint
 from workers.task import Outcome
 
 logger = logging.getLogger(__name__)
+
+_REASON: Final = 300
 
 
 class Described(Protocol):
@@ -35,6 +37,12 @@ class Described(Protocol):
 def worked_on(splits: Sequence[Described], phase: str, number: int) -> str:
     """Say what a task is about."""
     return splits[number].describe() if phase == MAP else f"partition {number}"
+
+
+def failure_of(outcome: Outcome) -> FailedAttempt:
+    """Say why an attempt did not end well, in a line."""
+    reason = " ".join(str(outcome.details.get("message") or outcome.status).split())
+    return FailedAttempt(outcome.phase, outcome.number, outcome.worker, reason[:_REASON])
 
 
 class Undertaker:

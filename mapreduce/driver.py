@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from mapreduce.aims import Aims
-from mapreduce.burying import Undertaker, job_failed, worked_on
+from mapreduce.burying import Undertaker, failure_of, job_failed, worked_on
 from mapreduce.engine.interface import Engine
 from mapreduce.errors import InvalidJobError, JobCancelledError
 from mapreduce.feeder import Feeder, Planned
@@ -320,6 +320,7 @@ class Driver:
         if outcome.status != OK:
             logger.info("%s %s attempt %s %s: %s", outcome.phase, outcome.number, outcome.attempt,
                         outcome.status, outcome.details.get("message"))  # fmt: skip
+            self.report.note_failure(failure_of(outcome))
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         outcome, told, output = received(outcome, engine, len(self._plan.results))
         orders = self._decide(outcome, told, output, engine)

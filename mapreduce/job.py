@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -184,7 +185,7 @@ class MapReduceJob:
         a private space goes at once.
 
         Args:
-            space: See `run`. label: What `invoke status` calls the job.
+            space: See `run`. label: What `invoke status` calls the job; "": as the program is called.
 
         Raises:
             InvalidJobError, InputError: As `run`.
@@ -203,6 +204,7 @@ class MapReduceJob:
             # What cannot be pickled is refused before the first record is read.
             pack(functions, self.reduce_tasks or 1, results.work)
             plan = partial(self._read, iterator, functions, results.work)
+        label = label or _program()
         if label and isinstance(plan, Planned):
             plan.description["label"] = label
         results.prepare()
@@ -345,6 +347,12 @@ def _with_sample(functions: Functions, splits: list[PlannedSplit]) -> Functions:
     if isinstance(partition, range_partition) and partition.needs_sample:
         return functions._replace(partition=partition.sampled(splits, functions.map))
     return functions
+
+
+def _program() -> str:
+    """Return the name of the script that runs; "" if it is none."""
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    return "" if name.startswith("-") else name
 
 
 def _engine(space: RemoteSpace | str | Engine | None) -> Callable[[], Engine]:

@@ -12,6 +12,8 @@ from mapreduce.skipping import SkippedRecord
 
 #: Of partitions so many are told of as plain data.
 _WORST: Final = 20
+#: So many of the attempts that failed are kept.
+_FAILURES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,19 @@ class PhaseReport:
     bytes: int = 0
 
 
+class FailedAttempt(NamedTuple):
+    """An attempt of a task that did not end well.
+
+    Attributes:
+        phase, number: The task. worker: Who ran it, as "host/pid". reason: Why, in a line.
+    """
+
+    phase: str
+    number: int
+    worker: str
+    reason: str
+
+
 class SkippedTask(NamedTuple):
     """A task that failed for good, and that the job went on without.
 
@@ -135,10 +150,10 @@ class SlowTask(NamedTuple):
 class Report:
     """What a job took.
 
-    While it runs, `tasks_by_worker`, `backup_tasks`, `moved_blocks` and what is slow or skipped are as
-    of now; `seconds` is there once it has ended, well or not; all others are once the maps are done,
+    While it runs, `tasks_by_worker`, `backup_tasks`, `moved_blocks` and what is slow, skipped or failed
+    are as of now; `seconds` is there once it has ended, well or not; all others are once the maps are done,
     and again at the end. A driver that has taken a job over tells of what was done before, too, but
-    for `seconds`, `backup_tasks`, `moved_blocks` and what was slow.
+    for `seconds`, `backup_tasks`, `moved_blocks` and what was slow or failed.
 
     Attributes:
         seconds: From start to result. tasks_by_worker: Tasks done, by "host/pid".
@@ -148,6 +163,7 @@ class Report:
             others, as they were noticed.
         skipped: The bad records left out, see `MapReduceJob.skip_bad_records`: maps' first, in order.
         skipped_tasks: Those that failed for good, see `MapReduceJob.on_bad_task`.
+        failed: The last 20 attempts that did not end well.
         moved_blocks: How often another agent of a host took over a block file of one that was gone.
         map, reduce: What each phase took.
         partitions: What each reduce task was given, by number.
@@ -162,6 +178,7 @@ class Report:
     slow_tasks: list[SlowTask] = field(default_factory=list)
     skipped: list[SkippedRecord] = field(default_factory=list)
     skipped_tasks: list[SkippedTask] = field(default_factory=list)
+    failed: list[FailedAttempt] = field(default_factory=list)
     moved_blocks: int = 0
     map: PhaseReport = field(default_factory=PhaseReport)
     reduce: PhaseReport = field(default_factory=PhaseReport)
@@ -179,6 +196,10 @@ class Report:
             "bytes": sum(each.bytes for each in self.partitions), "worst": _plain(worst),
         }  # fmt: skip
         return told
+
+    def note_failure(self, failure: FailedAttempt) -> None:
+        """Note an attempt that did not end well; of many, the last are kept."""
+        self.failed = [*self.failed, failure][-_FAILURES:]
 
     def took(self, phase: str, number: int, seconds: float) -> None:
         """Note how long a task took that may have been noticed as slow."""

@@ -24,6 +24,8 @@ from mapreduce.report import Partition, PhaseReport, Report, TimedTask
 _SKEWED: Final = 2.0
 #: so many of them,
 _WORST: Final = 3
+#: so many attempts that failed, the last ones,
+_FAILURES: Final = 3
 #: and so many workers, those that did most first.
 _WORKERS: Final = 20
 
@@ -55,6 +57,7 @@ def print_report(steps: Sequence[Step], rows: int, console: Console | None = Non
     else:
         _print_phases(steps[0].report, console)
     _print_slowest(steps, console)
+    _print_failures(steps, console)
     if counted := _sum(step.counters for step in steps):
         print_table(("counter", "count"), sorted(counted.items()), "Counters", console)
     for step in steps:
@@ -140,6 +143,18 @@ def _print_slowest(steps: Sequence[Step], console: Console) -> None:
     ]  # fmt: skip
     if rows:
         print_table(("slowest task", "time", "worker", "worked on"), rows, "Slowest tasks", console)
+
+
+def _print_failures(steps: Sequence[Step], console: Console) -> None:
+    """Print why attempts failed, the last ones."""
+    failed = [each for step in steps for each in step.report.failed]
+    rows = [
+        (f"{each.phase} {each.number}", short(each.worker), short(each.reason))
+        for each in failed[-_FAILURES:]
+    ]
+    if rows:
+        more = f", the last {_FAILURES}" if len(failed) > _FAILURES else ""
+        print_table(("task", "worker", "reason"), rows, f"Failed attempts{more}", console)
 
 
 def _print_skew(partitions: Sequence[Partition], label: str, console: Console) -> None:

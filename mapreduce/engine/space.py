@@ -40,14 +40,7 @@ from workers.blocks import Location, keep_for, occupy, work_folder
 from workers.claims import clear_job
 from workers.errors import BlockLostError
 from workers.servers import SearchingReader, Serving
-from workers.task import (
-    ANYWHERE,
-    BURIED_LEASE,
-    INLINE_BYTES,
-    Outcome,
-    Parcel,
-    Task,
-)
+from workers.task import ANYWHERE, BURIED_LEASE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs.terminal.documents import as_json
 from jobs.terminal.reports import Step, print_report, report_document
-from mapreduce.report import Partition, PhaseReport, Report, SkippedTask, TimedTask
+from mapreduce.report import FailedAttempt, Partition, PhaseReport, Report, SkippedTask, TimedTask
 from mapreduce.skipping import SkippedRecord
 
 
@@ -72,6 +72,16 @@ def test_each_phase_is_told_of_with_its_median_and_its_slowest_task() -> None:
         "1,234 rows; 5,000 pairs, 70,000 bytes shuffled; 11 tasks on 2 workers, 1 failed attempts, "
         "1 backup tasks; 12.50 s\n"
     )
+
+
+def test_the_last_failed_attempts_are_told_of_with_their_reasons() -> None:
+    failed = [FailedAttempt("map", n, f"lab1/{n}", f"ValueError: no {n}") for n in range(1, 6)]
+    output = told(a_step(failed=failed))
+
+    assert rows(output, "Failed attempts, the last 3")[:3] == [
+        [f"map {n}", f"lab1/{n}", f"ValueError: no {n}"] for n in (3, 4, 5)
+    ]
+    assert "Failed attempts" not in told(a_step())
 
 
 def test_partitions_are_told_of_only_if_one_is_much_larger_than_most() -> None:

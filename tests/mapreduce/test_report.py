@@ -257,6 +257,10 @@ def test_a_job_reports_its_phases_tasks_and_partitions_while_it_runs_and_at_the_
     check_shuffle(report)
     assert report.map.records == 60
     assert (report.map.tasks, report.map.attempts, report.map.failed) == (6, 7, 1)
+    (failure,) = report.failed
+    assert failure[:2] == (MAP, 4)
+    assert failure.worker
+    assert failure.reason == "ValueError: once"
     assert (report.reduce.tasks, report.reduce.attempts, report.reduce.failed) == (3, 3, 0)
     assert report.reduce.bytes == report.shuffle_bytes
     slowest = report.map.slowest
