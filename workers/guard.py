@@ -7,19 +7,20 @@
                  ^--------ended when the agent's pipe ends--------'
 
 An agent that is killed with -9 can do nothing any more, and its workers cannot be left to do it: one
-that holds the GIL does not notice, and one that the kernel ends with the agent leaves the programs
-it has started to nobody. So the workers live on until the guard has stopped them, so that they start nothing more,
-has ended all below them, and then them. That is why a worker asks the kernel for no signal at its
-agent's death: it is what knows its tasks' processes, see `offspring`.
+that holds the GIL notices nothing, and one that the kernel ends with its agent leaves the programs
+it has started to nobody. So a worker asks the kernel for no signal at its agent's death, but lives on
+until the guard has stopped it, so that it starts nothing more, and has ended all below it: the
+worker is what they are found by, see `offspring`. Without /proc only its process group is ended.
 
 It is a shell that reads a pipe: under 2 MB, and no time but when a worker starts or ends. It has a
-session of its own, because Ctrl-C is the agent's to handle, holds nothing open but that pipe, and
-ends whenever the agent does, however it does.
+session of its own, because Ctrl-C is the agent's to handle; it holds nothing open but that pipe, and
+ends when the agent does, however it does.
 
 What if ... right here? The guard is killed: another is started with the next birth or death of a
-worker. The agent is killed too before that, or before it has told of a worker: that worker ends by
-itself, see `worker._orphaned`. A worker was killed together with the agent: its group is ended, and what has left that is
-not found. The guard is killed at its work: a worker stays stopped.
+worker. The agent is killed too before that, or before it has told of a worker: the worker ends by
+itself when it notices, see `worker._orphaned`. A worker is killed together with the agent: its
+group is ended, and what has left that is not found. The guard is killed at its work: a worker
+may stay stopped.
 """
 
 from __future__ import annotations

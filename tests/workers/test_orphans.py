@@ -160,3 +160,21 @@ def test_without_a_guard_a_worker_ends_by_itself_with_all_that_it_has_started(
     agent.process.kill()
 
     eventually(lambda: naps() == 0 and not any(map(alive, processes)), 4)
+
+
+@pytest.mark.faults
+def test_a_worker_that_is_killed_together_with_its_agent_leaves_nothing_of_its_group(
+    cluster: Any, new_job: Callable[[], Job], eventually: Callable[..., Any],
+    below: Callable[[int], dict[int, str]], alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    agent = cluster.start_agent(processes=1)
+    new_job().write(lambda _: subprocess.run(["sleep", NAP], check=True), 0)
+    eventually(lambda: naps() == 1)
+    processes = below(agent.pid)
+    [worker] = agent.workers
+    os.kill(agent.pid, signal.SIGSTOP)  # so that it ends nothing itself
+    os.kill(worker, signal.SIGKILL)
+
+    agent.process.kill()
+
+    eventually(lambda: naps() == 0 and not any(map(alive, processes)), 2)
