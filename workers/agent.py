@@ -9,7 +9,7 @@
     watch     ends workers that use too much memory          see `watch`
 
 What if ... right here? The agent dies: its session's claims are released a second later, its
-workers see their pipe close and end. A worker dies: the task it ran alone is answered DIED, a
+guard ends its workers. A worker dies: the task it ran alone is answered DIED, a
 group is run again one by one, because nobody knows which of them it was. The space is away: the
 agent goes on trying and says so; results wait. The space came back empty: all claims are void,
 so what is on the shelf is dropped and the agent starts over. A thread of the agent itself fails,

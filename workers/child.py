@@ -94,7 +94,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a group of its own: a task's children end with it
                 )
-                offspring.workers.add(self._process.pid)
+                offspring.enroll(self._process.pid)
         self.pid = self._process.pid
         self.has_answered = False
         self.memory = 0
@@ -127,9 +127,7 @@ class Child:
         # nobody would learn of the worker's death.
         self._process.wait()
         self.kill()
-        with offspring.births:
-            offspring.workers.discard(self.pid)
-        offspring.end_strangers()
+        offspring.bury(self.pid)
 
     def wait_ready(self) -> None:
         """Wait until it has imported what it needs.

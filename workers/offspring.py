@@ -4,10 +4,11 @@
 
     worker   adopts what its tasks' processes leave behind; when a task has ended, all below it is ended
     agent    adopts what a dead worker leaves behind, and ends it
+    guard    ends workers and all below them when the agent was killed, see `guard`
 
 To leave the group or session does not help a process: on Linux it stays below us, because we are
-the "subreaper" of all that we have started. Elsewhere what has lost its parent is not found. And
-what has left its worker's session outlives an agent that was killed with -9.
+the "subreaper" of all that we have started. Elsewhere what has lost its parent is not found, and an
+agent that was killed with -9 leaves behind what has left its worker's group.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from workers.guard import Guard
 from workers.memory import children_of
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -30,8 +32,9 @@ _END_SECONDS: Final = 2.0
 _PAUSE: Final = 0.002
 
 _adopting = False
-#: The agent's worker processes; guarded so that none is born while we look for strangers.
-workers: Final[set[int]] = set()
+_workers: Final[set[int]] = set()
+_guard: Final = Guard()
+#: For an agent, held from before a worker is born until `enroll`: else it looked like a stranger.
 births: Final = threading.RLock()
 
 
@@ -56,14 +59,28 @@ def end_offspring() -> None:
     _end(lambda: _below(os.getpid()) - _expected(), reap_any=True)
 
 
-def end_strangers() -> None:
-    """End what dead workers have left behind: for an agent, when a worker has died."""
-    if _adopting:
-        with births:
-            _end(lambda: {
-                pid for child in children_of(os.getpid()) if child not in workers
-                for pid in (child, *_below(child))
-            })  # fmt: skip
+def enroll(worker: int) -> None:
+    """Have the guard end this worker process, the leader of a group, if the agent is killed."""
+    with births:
+        _workers.add(worker)
+        _guard.tell(_workers)
+
+
+def bury(worker: int) -> None:
+    """End what a dead worker has left behind, and forget it."""
+    with births:
+        _workers.discard(worker)
+        if _adopting:
+            _end(_strangers)
+        _guard.tell(_workers)  # not sooner: if we are killed meanwhile, its group is to be ended
+
+
+def _strangers() -> set[int]:
+    expected = {*_workers, _guard.pid}
+    return {
+        pid for child in children_of(os.getpid()) if child not in expected
+        for pid in (child, *_below(child))
+    }  # fmt: skip
 
 
 def _end(find: Any, *, reap_any: bool = False) -> None:

@@ -1,7 +1,8 @@
 """The worker: a child process that receives tasks, runs user code and answers.
 
-It never dies of user code that merely raises, and never outlives its agent: the bell from the
-agent ends, and a thread that listens to it ends the process and whatever the task has started.
+It never dies of user code that merely raises, and never outlives its agent: the agent's guard ends
+it and whatever the task has started. If there is no guard it does so itself: the bell from the
+agent has ended, as a thread notices that listens to it, unless user code holds the GIL.
 What if a task forks, and returns in both processes? The child ends there: one of them answers.
 ::
 
@@ -13,7 +14,6 @@ What if a task forks, and returns in both processes? The child ends there: one o
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -47,7 +47,8 @@ RECALL: Final = b"r"
 #: Of functions that were unpickled, and of their pickles' bytes; a map and a reduce always are.
 _FUNCTIONS_KEPT: Final = 32
 _BYTES_KEPT: Final = 64 << 20
-_PR_SET_PDEATHSIG: Final = 1
+#: How long the guard may take to end us.
+_GUARD_SECONDS: Final = 1.0
 #: In less time nobody starts a process; to look for one would be a tenth of a task that does nothing.
 _SPAWN_SECONDS: Final = 20e-6
 #: What may travel of an exception's own details: so many plain values, and so many ints in one.
@@ -274,7 +275,6 @@ def main(descriptor: int, bell: int) -> None:
     """
     # Ctrl-C reaches the whole terminal; the agent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_agent()
     adopt()
     die_first()
     for stream in (sys.stdout, sys.stderr):  # what user code prints shows at once
@@ -292,12 +292,6 @@ def main(descriptor: int, bell: int) -> None:
         desk.run(worker, unpack(message))
 
 
-def _die_with_agent() -> None:
-    """Have the kernel end us with the agent, even while user code holds the GIL; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _listen(bell: int, desk: Desk) -> None:
     with socket.socket(fileno=bell) as sock:
         while True:
@@ -306,8 +300,19 @@ def _listen(bell: int, desk: Desk) -> None:
             except OSError:
                 rung = b""
             if not rung:
-                _end()
+                _orphaned()
             desk.give_back()
+
+
+def _orphaned() -> NoReturn:
+    """Leave it to the guard to end us and all that the task has started; do it if it does not come.
+
+    It does better: it stops us first, so that the task starts nothing more meanwhile.
+    """
+    threading.Event().wait(_GUARD_SECONDS)
+    with suppress(OSError):
+        end_offspring()
+    _end()
 
 
 def _end() -> NoReturn:
