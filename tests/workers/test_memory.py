@@ -315,6 +315,7 @@ def test_a_jobs_memory_that_is_no_size_is_refused(memory: Any) -> None:
         job.run()
 
 
+@pytest.mark.faults
 def test_an_embedded_run_takes_a_limit_too(key_file: Path) -> None:
     job = MapReduceJob(data=[0], map=lambda _: [(0, allowance().memory)], reduce=list)
     job.reduce_tasks = 1
