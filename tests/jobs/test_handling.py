@@ -13,28 +13,9 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import program
 from tuplespace import MatchTimeoutError, RemoteSpace
 
 BOOT = "import sys; from jobs.cli import program; program.run(['tuplemill', *sys.argv[1:]])"
-
-
-@pytest.fixture
-def invoke(
-    remote: RemoteSpace, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command on the space, in this process."""
-
-    def invoke(*words: str) -> subprocess.CompletedProcess[str]:
-        capsys.readouterr()
-        try:
-            program.run(["tuplemill", *words, "--space", remote.uri])
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
-
-    return invoke
 
 
 def test_a_tuple_is_written_as_python_writes_it(invoke: Any, remote: RemoteSpace) -> None:

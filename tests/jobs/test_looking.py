@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.cli import program
 from jobs.commands import looking
 from jobs.terminal.overview import CALLS_PER_LOOK, JOBS_COUNTED, Lookout, ReadyTask
 from jobs.terminal.sealed import look_into
@@ -30,24 +27,6 @@ def job(id: str, **about: Any) -> tuple[Any, ...]:
         id,
         {"label": "word_count", "maps": 8, "reduces": 4, "driver": "lab1/77", **about},
     )
-
-
-@pytest.fixture
-def invoke(
-    remote: RemoteSpace, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command on the space, in this process."""
-
-    def invoke(*words: str) -> subprocess.CompletedProcess[str]:
-        capsys.readouterr()
-        try:
-            program.run(["tuplemill", *words, "--space", remote.uri])
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
-
-    return invoke
 
 
 def table(output: str, title: str) -> list[list[str]]:

@@ -24,27 +24,10 @@ from mapreduce import (
     UnstableKeyError,
 )
 from mapreduce.styles.emit import Place, running_at
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-@pytest.fixture
-def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
-    with connect(standing_cluster.uri) as space:
-        yield space
-
-
-@pytest.fixture(params=["here", "cluster"])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """Where the jobs of a test run: in this process, or on a space with two workers."""
-    if request.param == "here":
-        found = Place(num_workers=1)
-    else:
-        found = Place(request.getfixturevalue("space"))
-    with running_at(found):
-        yield found
 
 
 mr = MapReduce.MapReduce()

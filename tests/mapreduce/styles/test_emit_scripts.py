@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import program
-from mapreduce.styles.emit import Place, running_at
-from tuplespace import RemoteSpace, connect
+from mapreduce.styles.emit import Place
 
 # --- the course's six problems, as its students write them ---------------------------------------
 
@@ -195,23 +194,6 @@ PROBLEMS: dict[str, tuple[str, list[Any], Callable[[], list[Any]]]] = {
 def write_script(folder: Path, body: str, records: list[Any], foot: str = CLOSING) -> None:
     (folder / "script.py").write_text(HEAD + body + foot)
     (folder / "data.json").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-
-
-@pytest.fixture
-def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
-    with connect(standing_cluster.uri) as space:
-        yield space
-
-
-@pytest.fixture(params=["here", "cluster"])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """Where the jobs of a test run: in this process, or on a space with two workers."""
-    if request.param == "here":
-        found = Place(num_workers=1)
-    else:
-        found = Place(request.getfixturevalue("space"))
-    with running_at(found):
-        yield found
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -7,7 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import mapreduce.styles.emit as MapReduce  # noqa: N812  # as the scripts have i
 from jobs.cli import program
 from mapreduce import InvalidJobError, JobFailedError
 from mapreduce.styles.sharing import shared
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace
 
 PAIRS = [["a", "b"], ["b", "a"], ["c", "a"], ["b", "d"], ["a", "b"], ["d", "e"]]
 
@@ -123,12 +123,6 @@ EXPECTED: dict[str, tuple[str, list[Any], str]] = {
     "argv": (READS_ITS_ARGUMENTS, [[6, 6]], "mapper() uses sys.argv"),
     "file": (WRITES_A_FILE, ["a", "b", "c", "d"], "mapper() uses the open file log"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
-    with connect(standing_cluster.uri) as space:
-        yield space
 
 
 def write_data(folder: Path) -> Path:

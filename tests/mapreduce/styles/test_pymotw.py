@@ -23,7 +23,7 @@ from mapreduce import (
     stable_hash,
 )
 from mapreduce.styles.pymotw import SimpleMapReduce
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace
 from tuplespace.resources import cores
 
 # Functions of this module travel by value, as those of a script do.
@@ -73,12 +73,6 @@ if __name__ == "__main__":
     for word, count in top20:
         print("%-*s: %5s" % (longest + 1, word, count))
 '''
-
-
-@pytest.fixture
-def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
-    with connect(standing_cluster.uri) as space:
-        yield space
 
 
 def in_one_dict(

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import cloudpickle
 import pytest
 
 from mapreduce import MapReduceJob, Split, each, partitioners, sum_values
-from tuplespace import RemoteSpace, connect
+from tuplespace import RemoteSpace
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -27,12 +27,6 @@ LOG = [
     )
 ]  # fmt: skip
 ACCESS = re.compile(r"GET (\S+.(html|xml)) HTTP")
-
-
-@pytest.fixture
-def space(standing_cluster: Any) -> Iterator[RemoteSpace]:
-    with connect(standing_cluster.uri) as space:
-        yield space
 
 
 def url_count(data: Any) -> MapReduceJob:

@@ -32,14 +32,6 @@ COUNTS = Counter(word for line in LINES for word in line.lower().split())
 VISITS = [("ab"[n % 2], n % 3, n * 7 % 5, n * 5 % 4, {"n": n}) for n in range(240)]
 
 
-@pytest.fixture(params=["here", "cluster"])
-def space(request: pytest.FixtureRequest) -> Any:
-    """Where it runs: in this process, or on a space with workers."""
-    if request.param == "here":
-        return None
-    return request.getfixturevalue("standing_cluster").uri
-
-
 class WordCount(MemMapReduce):
     """As in the documentation of 0.1."""
 
@@ -74,10 +66,10 @@ def visits_in_order() -> dict[Any, list[Any]]:
 # --- 0.1 ------------------------------------------------------------------------------------------
 
 
-def test_the_word_count_of_the_documentation(space: Any) -> None:
+def test_the_word_count_of_the_documentation(anywhere: Any) -> None:
     wc = WordCount()
-    assert dict(wc(LINES, space=space)) == COUNTS
-    assert dict(wc(iter(LINES), space=space)) == COUNTS
+    assert dict(wc(LINES, space=anywhere)) == COUNTS
+    assert dict(wc(iter(LINES), space=anywhere)) == COUNTS
 
 
 def test_jobs_are_processes_of_this_machine() -> None:
@@ -100,9 +92,9 @@ def test_jobs_are_processes_of_this_machine() -> None:
     assert dict(alone(LINES)) == {"map": {os.getpid()}, "reduce": {os.getpid()}}
 
 
-def test_composite_keys_partition_sort_and_leave_the_data(space: Any) -> None:
+def test_composite_keys_partition_sort_and_leave_the_data(anywhere: Any) -> None:
     """Sorted by both sort keys; equal ones stay in their order, for notes cannot be compared."""
-    assert dict(Visits()(VISITS, space=space)) == visits_in_order()
+    assert dict(Visits()(VISITS, space=anywhere)) == visits_in_order()
 
 
 @pytest.mark.parametrize(
@@ -374,7 +366,7 @@ def test_on_disk_alone_means_processes_of_this_machine(standing_cluster: Any) ->
     engine.close()
 
 
-def test_a_combiner_takes_the_place_of_a_map_tasks_values(space: Any) -> None:
+def test_a_combiner_takes_the_place_of_a_map_tasks_values(anywhere: Any) -> None:
     class Combined(WordCount):
         def combiner(self, key: str, values: list[int]) -> Any:
             yield key, sum(values)
@@ -382,12 +374,12 @@ def test_a_combiner_takes_the_place_of_a_map_tasks_values(space: Any) -> None:
         def reducer(self, key: str, values: Any) -> Any:
             yield key, (len(values), sum(values))
 
-    found = dict(Combined()(LINES, space=space, map_tasks=4))
+    found = dict(Combined()(LINES, space=anywhere, map_tasks=4))
     assert {word: total for word, (_, total) in found.items()} == COUNTS
     assert max(count for count, _ in found.values()) == 4
 
 
-def test_a_combiner_gets_sorted_values_and_keeps_sort_keys(space: Any) -> None:
+def test_a_combiner_gets_sorted_values_and_keeps_sort_keys(anywhere: Any) -> None:
     class Earliest(Visits):
         def combiner(self, key: Any, values: list[Any]) -> Any:
             first = values[0]["n"]
@@ -396,5 +388,5 @@ def test_a_combiner_gets_sorted_values_and_keeps_sort_keys(space: Any) -> None:
         def reducer(self, key: Any, values: Any) -> Any:
             yield key, next(iter(values))["n"]
 
-    found = dict(single_key_output(Earliest()(VISITS, space=space)))
+    found = dict(single_key_output(Earliest()(VISITS, space=anywhere)))
     assert found == {key: notes[0] for key, [notes] in visits_in_order().items()}

@@ -32,14 +32,6 @@ LINES = [f"{n % 13} The quick {'brown' if n % 3 else 'red'} fox no {n % 7}" for 
 COUNTS = Counter(word for line in LINES for word in line.lower().split())
 
 
-@pytest.fixture(params=["here", "cluster"])
-def space(request: pytest.FixtureRequest) -> Any:
-    """Where it runs: in this process, or on a space with workers."""
-    if request.param == "here":
-        return None
-    return request.getfixturevalue("standing_cluster").uri
-
-
 class WordCount(MemMapReduce):
     """As in the documentation of 0.1."""
 
@@ -70,11 +62,11 @@ class Count(MapReduce):
 # --- today ----------------------------------------------------------------------------------------
 
 
-def test_the_word_count_of_todays_documentation(space: Any) -> None:
-    counts = Count()(LINES, space=space)
+def test_the_word_count_of_todays_documentation(anywhere: Any) -> None:
+    counts = Count()(LINES, space=anywhere)
     assert type(counts) is Counter
     assert counts == COUNTS
-    if space is None:
+    if anywhere is None:
         assert list(counts) == list(COUNTS)  # in the order of the data, as in tinymr
 
 
@@ -266,8 +258,8 @@ def test_the_space_is_the_calls_else_the_instances_else_the_classs(standing_clus
     assert os.getpid() not in where(LINES)["pid"]
 
 
-def test_an_empty_stream_has_no_results(space: Any) -> None:
-    assert dict(WordCount()([], space=space)) == Count()(iter(()), space=space) == {}
+def test_an_empty_stream_has_no_results(anywhere: Any) -> None:
+    assert dict(WordCount()([], space=anywhere)) == Count()(iter(()), space=anywhere) == {}
 
 
 def test_a_mapping_is_its_keys_and_a_file_can_be_read_again(tmp_path: Path) -> None:
@@ -280,15 +272,15 @@ def test_a_mapping_is_its_keys_and_a_file_can_be_read_again(tmp_path: Path) -> N
         assert Count()(file) == COUNTS
 
 
-def test_what_a_mapper_raises_names_the_item(space: Any) -> None:
+def test_what_a_mapper_raises_names_the_item(anywhere: Any) -> None:
     class Broken(Count):
         def mapper(self, line: str) -> Any:
             yield line, 1 // (line != "bad")
 
     with pytest.raises((RecordFailedError, JobFailedError), match="'bad'") as raised:
-        Broken()(["good", "bad"], space=space, retries=0)
+        Broken()(["good", "bad"], space=anywhere, retries=0)
     assert "ZeroDivisionError" in f"{raised.value} {raised.value.__cause__!r}"
-    assert Broken()(["good", "bad"], space=space, skip_bad_records=1) == {"good": 1}
+    assert Broken()(["good", "bad"], space=anywhere, skip_bad_records=1) == {"good": 1}
 
 
 @pytest.mark.parametrize("kind", [Count, WordCount])
