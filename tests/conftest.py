@@ -306,6 +306,13 @@ class AgentProcess:
         self.process.send_signal(number)
         return self.end(within)
 
+    def kill(self) -> None:
+        """End it as kill -9 does, and wait until its guard has ended its workers too."""
+        workers = self.workers
+        self.process.kill()
+        self.end()
+        _eventually(lambda: not any(map(is_alive, workers)))
+
     def end(self, within: float = 10.0) -> int:
         status = self.process.wait(within)
         self._reader.join(5)

@@ -250,6 +250,6 @@ def test_a_task_whose_host_dies_with_it_falls_back(
     run = MapReduceJob(data, first_at_east, collect).submit(cluster.connect())
     eventually((tmp_path / f"begun-{east.pid}").exists)
     assert not run.wait(2.0)  # its wait is over, and it runs: nothing to lift
-    east.process.kill()
+    east.kill()
 
     assert ran_at(run.result(40), hosts) == {1: "west"}

@@ -197,8 +197,7 @@ def test_the_death_of_a_host_with_blocks_fails_the_next_job(cluster: Any, tmp_pa
     space = cluster.connect()
     blocks = counts(KeepBlocks()).run(space)
     cluster.start_agent("--host", "west", "--work-dir", str(tmp_path / "west"))
-    east.process.kill()
-    east.end()
+    east.kill()
     assert space.take(("worker", None, "east", None, None), timeout=20)
 
     with pytest.raises(JobFailedError, match=f"run job {blocks.job} again"):

@@ -212,7 +212,7 @@ def test_the_death_of_an_agent_in_the_middle_of_a_job_changes_nothing(
     job.map, job.reduce = slow_map, collect
     run = job.submit(cluster.connect())
     eventually(lambda: list(tmp_path.glob(f"begun-{first.pid}-*")))
-    first.process.kill()
+    first.kill()
 
     job.map = lambda records: [(n % 10, n) for n in records]
     assert run.result(30) == job.run_sequential()
@@ -264,7 +264,7 @@ def test_the_deaths_of_agents_cost_the_task_they_ran_no_attempt(
     for deaths in range(DEATHS + 2):
         agent = cluster.start_agent(ready=False)
         eventually(lambda wanted=2 * deaths + 2: len(list(tmp_path.glob("begun-*"))) >= wanted, 15)
-        agent.process.kill()
+        agent.kill()
     (tmp_path / "go").touch()
     cluster.start_agent()
 

@@ -137,8 +137,7 @@ class Hosts:
 
     def kill_east(self, *, with_blocks: bool = True) -> set[int]:
         """Kill its first agent; return the maps whose outputs it had."""
-        self.east.process.kill()
-        self.east.end()
+        self.east.kill()
         maps = self.tasks_of_east("map")
         assert maps
         if with_blocks:
