@@ -120,7 +120,7 @@ def test_a_damaged_copy_is_fetched_again(
     away = tmp_path / "away"
     read_shared(away, "j", *shared, reader())
     [copy] = away.glob("j/*.blocks")
-    copy.write_bytes(DATA[:-1] + b"\0" * (DATA[-1] == 0) + b"\1" * (DATA[-1] != 0))
+    copy.write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
 
     second = reader()
 
