@@ -35,7 +35,7 @@ class Serving:
 
     What if the space listened to this machine alone, and then to others too? Or this machine has got
     another address? Then `follow` starts another server there. The first goes on: there are blocks
-    whose locators name it, and on this machine it is as good.
+    whose locators name it, on this machine it is as good, and the address may come back.
 
     Args:
         root, key: See `BlockServer`. space: Says which address that is.
@@ -45,12 +45,12 @@ class Serving:
         self._root, self._key, self._space = root, key, space
         self._admissions, self._address = space.admissions, space.local_address
         self._shared: set[str] = set()
-        self._servers = [BlockServer(root, key, self._address)]
+        self._servers = {self._address: BlockServer(root, key, self._address)}
 
     @property
     def uri(self) -> str:
         """Of the server to name in locators."""
-        return self._servers[-1].uri
+        return self._servers[self._address].uri
 
     def follow(self) -> bool:
         """Look whether the address is another one, if there was a new connection; True if it is."""
@@ -59,31 +59,32 @@ class Serving:
             return False
         try:
             address = self._space.local_address
-            if address == self._address:
-                self._admissions = admissions
-                return False
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            socket.create_server(
-                (address, 0), family=family
-            ).close()  # Pyro's would leak its socket
-            server = BlockServer(self._root, self._key, address)
+            if address not in self._servers:
+                self._servers[address] = self._start(address)
         except OSError as error:  # the network is not there yet
             logger.info("no block server at this machine's other address: %s", error)
             return False
+        before, self._address = self._address, address
+        self._admissions = admissions
+        return address != before
+
+    def _start(self, address: str) -> BlockServer:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        # Where none can be bound, Pyro would leave its own open.
+        socket.create_server((address, 0), family=family).close()
+        server = BlockServer(self._root, self._key, address)
         server.share(self._shared)
-        self._servers.append(server)
-        self._address, self._admissions = address, admissions
-        return True
+        return server
 
     def share(self, paths: Iterable[str]) -> None:
         """Hand out these input files too."""
         self._shared.update(paths)
-        for server in self._servers:
+        for server in self._servers.values():
             server.share(self._shared)
 
     def stop(self) -> None:
         """Close them all."""
-        for server in self._servers:
+        for server in self._servers.values():
             server.stop()
 
 

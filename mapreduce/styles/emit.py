@@ -39,6 +39,7 @@ from mapreduce.grouping import by_key, each
 from mapreduce.pairs import Pair
 from mapreduce.partition import stable_hash
 from mapreduce.styles.ordering import (
+    FILLED_IN,
     Numbered,
     gathered,
     in_order,
@@ -59,7 +60,6 @@ __all__ = ["MapReduce"]
 
 _MAPPER: Final = "emit_intermediate"
 _REDUCER: Final = "emit"
-_OURS: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
 #: With these, a record may be mapped several times.
 _TRY_AGAIN: Final = frozenset({"skip_bad_records", "on_bad_task"})
 #: An instance that functions refer to goes to the workers; this of it stays here.
@@ -138,7 +138,7 @@ class MapReduce:
             )
         self.num_workers = num_workers
         self.space = space
-        check_options(options, *_OURS)
+        check_options(options, *FILLED_IN)
         self.options = options
         self._intermediate = {}
         self._result = []

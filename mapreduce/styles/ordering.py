@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidPairsError, shorten
 from mapreduce.pairs import Pair, failure_of
@@ -23,6 +23,10 @@ from mapreduce.phases import listed
 
 Place = tuple[int, int]
 Gathered = tuple[int, int, list[Any]]
+
+
+#: What of a job the styles with this order fill in themselves.
+FILLED_IN: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
 
 
 class Numbered(NamedTuple):

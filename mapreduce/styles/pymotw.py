@@ -16,13 +16,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mapreduce.errors import InvalidJobError, shorten
 from mapreduce.grouping import by_key, each
 from mapreduce.inputs.splits import Split
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.styles.ordering import (
+    FILLED_IN,
     Numbered,
     gathered,
     in_order,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
     from tuplespace.client import RemoteSpace
 
-_OURS: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
 #: A subclass's instance goes to the workers; this of it stays here.
 _STAYS = ("space", "options", "_cluster", "_end", "_starting")
 
@@ -72,7 +72,7 @@ class SimpleMapReduce:
         self.reduce_func = reduce_func
         self.num_workers = _count("num_workers", cores() if num_workers is None else num_workers)
         self.space = space
-        check_options(options, *_OURS)
+        check_options(options, *FILLED_IN)
         self.options = options
         self._cluster: EmbeddedEngine | None = None
         self._end: Callable[[], object] | None = None

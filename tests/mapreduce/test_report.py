@@ -29,17 +29,18 @@ from mapreduce import (
     hash_partition,
     sum_values,
 )
+from mapreduce.burying import failure_of
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import JobFailedError
 from mapreduce.plan import MAP, REDUCE, Plan
-from mapreduce.report import Partition, PhaseReport, Report, SlowTask, TimedTask
+from mapreduce.report import FailedAttempt, Partition, PhaseReport, Report, SlowTask, TimedTask
 from mapreduce.shuffle import MapOutput, output_in, output_of
 from mapreduce.tally import Tally
 from mapreduce.volume import Volume
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
 from workers.blocks import Frame, Location
-from workers.task import LOST, OK, Outcome
+from workers.task import ERROR, LOST, OK, Outcome
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -354,6 +355,41 @@ def test_a_job_that_failed_reports_what_it_came_to(space: RemoteSpace) -> None:
     assert run.report.reduce == PhaseReport()
     assert run.progress().seconds_left is None
     assert run.progress().seconds == run.report.seconds > 0
+
+
+def test_of_many_failures_the_last_are_kept() -> None:
+    report = Report()
+    for number in range(50):
+        report.note_failure(FailedAttempt(MAP, number, "h/1", "ValueError: no"))
+
+    assert [each.number for each in report.failed] == list(range(30, 50))
+
+
+def test_why_an_attempt_failed_stands_in_a_line() -> None:
+    told = failure_of(
+        Outcome(
+            "j", MAP, 3, 0, ERROR, "h/1", 1, 0.1, details={"message": "ValueError:\n  no\n" * 999}
+        )
+    )
+
+    assert told[:3] == (MAP, 3, "h/1")
+    assert told.reason.startswith("ValueError: no ValueError: no ")
+    assert len(told.reason) == 300
+    assert failure_of(Outcome("j", MAP, 3, 0, LOST, "h/1", 1, 0.1)).reason == LOST
+
+
+@pytest.mark.parametrize(
+    ("program", "label", "called"),
+    [("~/jobs/count.py", "", "count.py"), ("-c", "", ""), ("count.py", "mine", "mine")],
+)
+def test_a_job_is_called_as_its_program_is_unless_it_is_told(
+    program: str, label: str, called: str, space: RemoteSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    run = MapReduceJob([1], lambda records: [(1, 1)], sum_values).submit(space, label=label)
+
+    run.result(30)
+    assert run.label == called
 
 
 def test_a_report_is_plain_data_for_json() -> None:

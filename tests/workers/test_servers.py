@@ -171,6 +171,9 @@ def test_a_machine_that_others_reach_elsewhere_serves_there_too(
     assert space.read_all(("blocks", "home", str)) == [("blocks", "home", serving.uri)]
     for uri in (before, serving.uri):
         assert list(reader.read(Location("home", str(path), uri), frames)) == [b"block"]
+    network.admissions, network.local_address = 3, "127.0.0.1"
+    assert serving.follow()
+    assert serving.uri == before
     serving.stop()
 
 
