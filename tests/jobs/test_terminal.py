@@ -208,6 +208,17 @@ def test_in_a_pipe_a_line_has_all_that_is_known(pipe: Console) -> None:
     )
 
 
+def test_what_is_left_is_said_of_the_phase_under_way(pipe: Console, terminal: Console) -> None:
+    for console in (pipe, terminal):
+        with ProgressDisplay(console) as display:
+            display.update(progress(64, 2, **FACTS))
+
+    assert "  reduce: about 12 s left  " in printed(pipe)
+    maps, reduces, _ = printed(terminal).rstrip().splitlines()[-3:]
+    assert "left" not in maps
+    assert reduces.rstrip().endswith("about 12 s left")
+
+
 def test_on_a_terminal_it_stands_beside_and_below_the_bars(terminal: Console) -> None:
     with ProgressDisplay(terminal) as display:
         display.update(progress(12, 0, attempts_failed=1, **FACTS))

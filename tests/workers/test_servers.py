@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tuplespace import RemoteSpace, TupleSpace
+from tuplespace.networks import address_for_others
 from tuplespace.security import Key, throwaway_key
 from workers.blocks import FRAME_BYTES, BlockServer, BlockWriter, Frame, Location
 from workers.errors import BlockLostError
@@ -156,6 +158,9 @@ def test_a_machine_that_others_reach_elsewhere_serves_there_too(
     network = Network()
     path, frames = write_block(tmp_path)
     serving = Serving(tmp_path, key, network)  # type: ignore[arg-type]
+    given = tmp_path / "input.txt"
+    given.write_bytes(b"a line")
+    serving.share([str(given)])
     listing = Listing(space, "home", serving)
     listing.renew()
     before = serving.uri
@@ -171,6 +176,9 @@ def test_a_machine_that_others_reach_elsewhere_serves_there_too(
     assert space.read_all(("blocks", "home", str)) == [("blocks", "home", serving.uri)]
     for uri in (before, serving.uri):
         assert list(reader.read(Location("home", str(path), uri), frames)) == [b"block"]
+        about = given.stat()
+        with reader.open_at(uri, str(given), about.st_size, about.st_mtime_ns) as opened:
+            assert opened.read() == b"a line"
     network.admissions, network.local_address = 3, "127.0.0.1"
     assert serving.follow()
     assert serving.uri == before
@@ -188,3 +196,17 @@ def test_an_address_that_cannot_be_had_yet_is_tried_again(key: Key, tmp_path: Pa
     network.local_address = "127.0.0.2"
     assert serving.follow()
     serving.stop()
+
+
+@pytest.mark.skipif(not address_for_others(), reason="this machine has no other address")
+def test_an_agent_whose_space_opens_to_others_lists_a_server_that_they_reach(
+    cluster: Any,
+) -> None:
+    cluster.start_agent("--host", "home", processes=1)
+    (_, _, near) = cluster.connect().read(("blocks", "home", str), timeout=10)
+    cluster.kill_server()
+    cluster.start_server("--host", "0.0.0.0")
+
+    far = re.compile(re.escape(f"@{address_for_others()}:"))
+    assert "@127.0.0.1:" in near
+    assert cluster.connect().read(("blocks", "home", far), timeout=15)
