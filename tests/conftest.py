@@ -43,6 +43,22 @@ def eventually() -> Callable[..., Any]:
     return _eventually
 
 
+@pytest.fixture(scope="session")
+def promptly() -> Callable[[Callable[[], float], float], None]:
+    """Hold that what is measured can take less than so many seconds.
+
+    Others who use the machine only add to what it takes, so the best of some rounds counts.
+    """
+
+    def check(measure: Callable[[], float], limit: float, rounds: int = 5) -> None:
+        taken: list[float] = []
+        while not taken or (taken[-1] >= limit and len(taken) < rounds):
+            taken.append(measure())
+        assert min(taken) < limit, f"{taken} seconds"
+
+    return check
+
+
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a fresh cluster key, which $TUPLESPACE_KEY_FILE names."""

@@ -53,7 +53,7 @@ def test_somebody_who_accepts_and_says_nothing_is_no_space(key_file):
         started = time.monotonic()
         with pytest.raises(SpaceUnreachableError):
             connect(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("start", [b"", b"PYRO\x01\xf6"], ids=["header", "rest"])
@@ -75,7 +75,7 @@ def test_somebody_who_says_a_byte_now_and_then_is_no_space(key_file, background,
         started = time.monotonic()
         with pytest.raises(SpaceUnreachableError):
             connect(f"127.0.0.1:{server.getsockname()[1]}", timeout=0.6)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4  # of six that it would talk
         assert threading.active_count() <= threads
         gone.set()
         trickling.result()
@@ -220,7 +220,7 @@ def test_claims_outlive_a_short_break_and_not_a_long_one(far, remote, forwarder,
     forwarder.cut_all()
     started = time.monotonic()
     eventually(lambda: remote.count(("c", None)) == 1)
-    assert 0.8 < time.monotonic() - started < 3
+    assert 0.8 < time.monotonic() - started < 10
     with pytest.raises(ClaimLostError):
         claims[1].confirm()
 
@@ -256,7 +256,7 @@ def test_a_space_that_cannot_be_reached_for_long_is_unreachable(space_server):
             started = time.monotonic()
             with pytest.raises(SpaceUnreachableError) as caught:
                 space.write(("a",))
-            assert 0.3 < time.monotonic() - started < 3
+            assert 0.3 < time.monotonic() - started < 10
             forwarder.refuse = False
             forwarder.cut_all()
             assert space.count(("a",)) in (1, 2)
@@ -311,14 +311,21 @@ def test_a_closed_client_interrupts_its_retries(start_server, background):
 # -- the rest
 
 
-def test_close_is_a_goodbye_that_releases_claims_at_once(space_server, remote, eventually):
-    space = connect(space_server.uri)
-    space.write(("c",))
-    space.claim(("c",))
-    started = time.monotonic()
-    space.close()
-    assert remote.take(("c",), 1) == ("c",)
-    assert time.monotonic() - started < 0.5
+def test_close_is_a_goodbye_that_releases_claims_at_once(
+    space_server, remote, eventually, promptly
+):
+    """Without one they are back after a second."""
+
+    def close():
+        space = connect(space_server.uri)
+        space.write(("c",))
+        space.claim(("c",))
+        started = time.monotonic()
+        space.close()
+        assert remote.take(("c",), 10) == ("c",)
+        return time.monotonic() - started
+
+    promptly(close, 0.5)
     eventually(lambda: remote.status()["sessions"] == 1)
 
 

@@ -179,4 +179,4 @@ def test_what_falls_due_and_fails_does_not_end_the_space(space_server, remote, m
     remote.write(("k", 1), lease=0.05)
     remote.write(("other", 1))
     assert fell.wait(5)
-    assert remote.take(("other", 1), 1) == ("other", 1)
+    assert remote.take(("other", 1), 10) == ("other", 1)

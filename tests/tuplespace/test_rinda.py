@@ -238,10 +238,10 @@ def test_a_write_that_has_expired_is_told_of_twice(space):
 # -- what Rinda's tests leave out
 
 
-def test_many_timeouts_at_once_are_true_to_some_milliseconds(space, background):
-    ready = threading.Barrier(20)
+def test_many_timeouts_at_once_are_true_to_some_milliseconds(space, background, promptly):
+    """Of twenty threads at once, so that a machine which others use too is allowed for."""
 
-    def late_by(verb, timeout):
+    def late_by(ready, verb, timeout):
         space.count(("never",))  # a thread's first call makes its connection
         ready.wait(10)
         started = time.monotonic()
@@ -249,15 +249,18 @@ def test_many_timeouts_at_once_are_true_to_some_milliseconds(space, background):
             verb(("never", timeout), timeout)
         return time.monotonic() - started - timeout
 
-    timeouts = [0.05 + 0.01 * number for number in range(20)]
-    waiting = [
-        background(late_by, (space.take, space.read)[number % 2], timeout)
-        for number, timeout in enumerate(reversed(timeouts))
-    ]
-    late = sorted(each.result() for each in waiting)
-    assert late[0] > -0.001
-    assert late[len(late) // 2] < 0.05  # of twenty threads on a machine that others use too
-    assert late[-1] < 0.5
+    def median():
+        ready = threading.Barrier(20)
+        timeouts = [0.05 + 0.01 * number for number in range(20)]
+        waiting = [
+            background(late_by, ready, (space.take, space.read)[number % 2], timeout)
+            for number, timeout in enumerate(reversed(timeouts))
+        ]
+        late = sorted(each.result() for each in waiting)
+        assert late[0] > -0.001
+        return late[len(late) // 2]
+
+    promptly(median, 0.05)
 
 
 def test_a_taker_that_comes_back_stands_at_the_end(space, parked, eventually):

@@ -72,7 +72,7 @@ def test_a_stock_proxy_gets_pythons_own_errors_and_keeps_its_connection(proxy):
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         proxy.take(("none",), 0.1)
-    assert 0.09 < time.monotonic() - started < 1
+    assert 0.09 < time.monotonic() - started < 10
     connection = proxy._pyroConnection
     for error, call in (
         (TimeoutError, lambda: proxy.take(("none",), 0)),
