@@ -71,7 +71,7 @@ def test_take_waits_for_a_tuple_unless_told_otherwise(
     eventually(lambda: remote.status()["waiters"])
     remote.write(("a", 7))
 
-    assert taker.communicate(timeout=10)[0] == "('a', 7)\n"
+    assert taker.communicate(timeout=30)[0] == "('a', 7)\n"
     assert taker.returncode == 0
     assert remote.status()["tuples"] == 0
 
@@ -108,7 +108,7 @@ def writer(remote: RemoteSpace, run_python: Any) -> subprocess.Popen[str]:
 def test_lines_are_written_as_they_arrive(remote: RemoteSpace, writer: Any) -> None:
     writer.stdin.write("('line', 1)\n\n('line', 2)\n('li")
     writer.stdin.flush()
-    assert remote.take(("line", 2), timeout=10) == ("line", 2)
+    assert remote.take(("line", 2), timeout=30) == ("line", 2)
     assert remote.take(("line", 1), timeout=0) == ("line", 1)
 
     assert writer.communicate("ne', 'é')")[:2] == ("", "")
@@ -121,7 +121,7 @@ def test_a_line_that_is_no_tuple_is_named_and_what_was_written_before_it(
 ) -> None:
     writer.stdin.write("('line', 1)\n")
     writer.stdin.flush()
-    remote.read(("line", 1), timeout=10)
+    remote.read(("line", 1), timeout=30)
     _, said = writer.communicate("\n('line', 2)\nline 3\n")
 
     assert writer.returncode == 1

@@ -56,7 +56,9 @@ def test_what_is_taken_is_not_kept_any_more_and_says_why(space, eventually):
     claimed = space.keep(space.claim(("c", 1)), lease=0.15)
     claimed.what.release()
     space.take(("k", 1))
-    eventually(lambda: not kept.alive and not claimed.alive)
+    eventually(lambda: kept.error and claimed.error)
+    assert not kept.alive
+    assert not claimed.alive
     assert isinstance(kept.error, LeaseExpiredError)
     assert isinstance(claimed.error, ClaimLostError)
 

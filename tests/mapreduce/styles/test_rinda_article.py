@@ -141,8 +141,9 @@ def test_one_job_loads_slices_and_the_next_finds_them_where_they_are(
                 yield found[1], 1
 
     loading = MapReduceJob(
-        [Split([n], affinity=name) for n, name in places.items()], reduce_tasks=1
-    )
+        [Split([n], affinity=name) for n, name in places.items()],
+        reduce_tasks=1, backup_tasks=False,
+    )  # fmt: skip
     loading.map, loading.reduce = each(load), lambda pairs: dict(pairs)
     [loaded] = loading.run(space)
     counting = MapReduceJob(
