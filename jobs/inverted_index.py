@@ -2,9 +2,10 @@
 
 "Inverted index" in section 2.3 of the MapReduce paper. A record of ``TextFiles`` is a bare line
 that does not know its file, so this job shows the other way to bring in data: the records are
-*locators*, here the paths themselves, and map opens them where it runs. That needs no more than a
-list, and suits whatever has an address: files on a shared disk, URLs, database keys. The price:
-every worker must find the same thing at the same address, and a file is not cut into splits.
+*locators*, here the paths themselves, and map opens them where it runs, by ``TextFiles`` again. That
+needs no more than a list, and suits whatever has an address: files on a shared disk, URLs, database
+keys. The price: every worker must find the same thing at the same address, and a file is not cut
+into splits.
 
 - *map* runs for each path and gives one (word, (path, positions)) pair for each word of the file.
 - *reduce* gets each word with all its files, in the order of the input, and sorts them.

@@ -13,8 +13,8 @@ is a point a line: its coordinates with commas, semicolons or blanks between the
 
 Nothing is left to chance: the same points have the same start wherever they are, and the same job
 gives the same centres, byte for byte. But a sum of sums of floats depends, in its last digits, on how
-the data is cut: with another M or R the centres may differ by some 1e-12 of their size. ``page_rank``
-shows how that is avoided, and what it costs.
+the data is cut: with another M or R the centres may differ by some 1e-12 of their size, and a point that
+is as near to two of them may fall to the other. ``page_rank`` shows how that is avoided, and what it costs.
 """
 
 import re
