@@ -33,7 +33,7 @@ def job(paths: str | Sequence[str], *, pattern: str) -> MapReduceJob:
     """
     try:
         wanted = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         problem = f"the pattern {pattern!r} is not a regular expression: {error}"
         raise JobOptionsError(f"grep: {problem}") from error
     return MapReduceJob(

@@ -2,9 +2,10 @@
 
 "Inverted index" in section 2.3 of the MapReduce paper. A record of ``TextFiles`` is a bare line
 that does not know its file, so this job shows the other way to bring in data: the records are
-*locators*, here the paths themselves, and map opens them where it runs. That needs no more than a
-list, and suits whatever has an address: files on a shared disk, URLs, database keys. The price:
-every worker must find the same thing at the same address, and a file is not cut into splits.
+*locators*, here the paths themselves, and map opens them where it runs, by ``TextFiles`` again. That
+needs no more than a list, and suits whatever has an address: files on a shared disk, URLs, database
+keys. The price: every worker must find the same thing at the same address, and a file is not cut
+into splits.
 
 - *map* runs for each path and gives one (word, (path, positions)) pair for each word of the file.
 - *reduce* gets each word with all its files, in the order of the input, and sorts them.
@@ -14,14 +15,12 @@ positions beside each other, which is what a search for a phrase looks for.
 """
 
 from collections.abc import Iterable, Sequence
-from glob import glob
 from itertools import chain
-from os.path import commonpath, relpath
-from pathlib import Path
+from os.path import commonprefix
 
 from jobs.errors import JobOptionsError
 from jobs.samples.texts import write_texts as sample
-from mapreduce import MapReduceJob, by_key, each
+from mapreduce import InputError, MapReduceJob, TextFiles, by_key, each
 
 __all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
 
@@ -39,8 +38,12 @@ def job(paths: str | Sequence[str]) -> MapReduceJob:
     Raises:
         JobOptionsError: A path or glob matches no file.
     """
+    try:
+        locators = [found.file.path for found in TextFiles(paths).files()]
+    except InputError as error:
+        raise JobOptionsError(f"inverted_index: {error}") from error
     return MapReduceJob(
-        data=_locators([paths] if isinstance(paths, str) else paths),
+        data=locators,
         map=each(lambda path: ((word, (path, at)) for word, at in _positions(path).items())),
         reduce=by_key(lambda word, places: sorted(places)),
     )
@@ -54,13 +57,12 @@ def table(results: Iterable[Iterable[tuple[str, Places]]]) -> list[tuple[str, in
     """
     index = sorted(chain.from_iterable(results))
     paths = {path for _, places in index for path, _ in places}
-    shared = commonpath([str(Path(path).parent) for path in paths]) if paths else ""
-    names = {path: relpath(path, shared) for path in paths}
+    shared = commonprefix([*paths]).rfind("/") + 1  # noqa: RUF071  # URLs may be among them
     return [
         (
             word,
             sum(len(positions) for _, positions in places),
-            " ".join(f"{names[path]}:{_shown(positions)}" for path, positions in places),
+            " ".join(f"{path[shared:]}:{_shown(positions)}" for path, positions in places),
         )
         for word, places in index
     ]
@@ -78,18 +80,7 @@ def _positions(path: str) -> dict[str, list[int]]:
     is tried again must give the same pairs.
     """
     found: dict[str, list[int]] = {}
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    for position, word in enumerate(text.split(), start=1):
+    words = chain.from_iterable(map(str.split, TextFiles(path, errors="replace")))
+    for position, word in enumerate(words, start=1):
         found.setdefault(word, []).append(position)
     return found
-
-
-def _locators(globs: Sequence[str]) -> list[str]:
-    """Return the absolute paths of the files that these globs match, each once, sorted."""
-    found: set[str] = set()
-    for pattern in globs:
-        files = [path for path in map(Path, glob(pattern, recursive=True)) if path.is_file()]
-        if not files:
-            raise JobOptionsError(f"inverted_index: no file matches {pattern!r}")
-        found.update(str(path.absolute()) for path in files)
-    return sorted(found)

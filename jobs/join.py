@@ -86,7 +86,7 @@ def _keyed(left: str, right: str, column: int) -> Callable[[Any], list[tuple[Any
         if len(record) <= column:
             raise ValueError(f"expected a list with the field to join on in column {column}")
         key = record[column]
-        if isinstance(key, (list, dict)):
+        if isinstance(key, (bool, list, dict)):
             raise TypeError(f"expected a text or a number to join on in column {column}")
         if key != key:
             raise ValueError(f"expected a number in column {column}, not NaN")

@@ -6,20 +6,20 @@ is a point a line: its coordinates with commas, semicolons or blanks between the
 
 1. *The points*, once: the lines are read, and equal points become one, with its number. They stay on
    the workers' disks, ``KeepBlocks()``, and are the data of all other steps.
-2. *The start.* A sample of the points, taken by their hash, goes to the driver. The least of them is
-   the first centre, and each next one the point that is farthest from the centres so far.
+2. *The start.* A sample of the points, the ``top`` of their hashes, goes to the driver. The least of them
+   is the first centre, and each next one the point that is farthest from the centres so far.
 3. *A round.* The centres are in the closure of *map*, which adds up the points of its split by centre:
    a few sums leave each map task, however many points there are. *Reduce* adds up those sums.
 
 Nothing is left to chance: the same points have the same start wherever they are, and the same job
 gives the same centres, byte for byte. But a sum of sums of floats depends, in its last digits, on how
-the data is cut: with another M or R the centres may differ by some 1e-12 of their size. ``page_rank``
-shows how that is avoided, and what it costs.
+the data is cut: with another M or R the centres may differ by some 1e-12 of their size, and a point that
+is as near to two of them may fall to the other. ``page_rank`` shows how that is avoided, and what it costs.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from heapq import nsmallest
 from itertools import chain
 from math import dist, fsum, inf
 
@@ -35,6 +35,7 @@ from mapreduce import (
     each,
     stable_hash,
     sum_values,
+    top,
 )
 
 __all__ = ["COLUMNS", "TITLE", "job", "sample", "table"]
@@ -47,7 +48,7 @@ Counted = tuple[Point, int]
 
 _LARGEST = 1e100  # so that no sum of them is infinite
 _SAMPLES = 100  # for each cluster, to choose the start from
-_SEPARATORS = str.maketrans(",;", "  ")
+_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 
 
 def job(paths: str | Sequence[str], *, clusters: int = 4, rounds: int = 20) -> Steps:
@@ -80,19 +81,16 @@ def _steps(paths: str | Sequence[str], clusters: int, rounds: int) -> Steps:
         reduce=sum_values,
         output=KeepBlocks(),
     )
-    size = clusters * _SAMPLES
-    samples = yield MapReduceJob(
-        data=points,
-        map=lambda points: [(None, row) for row in nsmallest(size, map(_hashed, points))],
-        reduce=by_key(lambda _, rows: nsmallest(size, rows)),
-        reduce_tasks=1,
-    )
-    chosen = [point for _, rows in chain.from_iterable(samples) for _, point in rows]
-    if len(dimensions := {len(point) for point in chosen}) > 1:
+    some = top(clusters * _SAMPLES)
+    chosen = yield MapReduceJob(data=points, map=each(_hashed), combine=some, reduce=some)
+    samples = dict(chain.from_iterable(chosen))
+    if len(samples) > 1:
+        (_, one), (_, other) = samples[min(samples)][0], samples[max(samples)][0]
         raise InputError(
-            f"k_means: there are points of {min(dimensions)} and of {max(dimensions)} coordinates"
+            f"k_means: there are points of {len(one)} and of {len(other)} coordinates, "
+            f"as {one} and {other}"
         )
-    centres = _apart(chosen, clusters)
+    centres = _apart([point for rows in samples.values() for _, point in rows], clusters)
     counts: list[int] = []
     for _ in range(rounds):
         sums = yield MapReduceJob(data=points, map=partial(_sums, centres), reduce=by_key(_mean))
@@ -108,16 +106,17 @@ def _steps(paths: str | Sequence[str], clusters: int, rounds: int) -> Steps:
 
 def _points(line: str) -> Iterator[Counted]:
     """Yield the point of a line, unless it is blank."""
-    point = tuple(map(float, line.translate(_SEPARATORS).split()))
-    if not all(-_LARGEST < number < _LARGEST for number in point):
-        raise ValueError(f"{line!r:.200} is no point: its coordinates are below {_LARGEST:g}")
-    if point:
+    if text := line.strip():
+        point = tuple(map(float, _SEPARATOR.split(text)))  # two commas in a row: no number
+        if not all(-_LARGEST < number < _LARGEST for number in point):
+            raise ValueError(f"{line!r:.200} is no point: its coordinates are below {_LARGEST:g}")
         yield point, 1
 
 
-def _hashed(counted: Counted) -> tuple[int, Point]:
-    """Return a point with its hash, which is as good as random, and the same everywhere."""
-    return stable_hash(counted[0]), counted[0]
+def _hashed(counted: Counted) -> list[tuple[int, tuple[int, Point]]]:
+    """Give a point with its hash, which is as good as random; by how many coordinates it has."""
+    point, _ = counted
+    return [(len(point), (stable_hash(point), point))]
 
 
 def _apart(points: list[Point], clusters: int) -> list[Point]:

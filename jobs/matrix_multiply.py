@@ -20,10 +20,10 @@ the data of the next step. And a value may be large: a pair for each product, wi
 key, would do as well, but spend most of the time on hashing and grouping as many keys.
 
 Sums are as exact as numbers allow, and do not depend on how the work was divided: of ints they are
-exact, however large, and of floats they are the products' exact sum, rounded once. Added up in
-parts, floats would give another last digit for other parts. So there is no combine, which would
-spare a sparse product little: few products meet in a cell. Cells given twice are added up, and
-cells of the result that are 0 are left out, as they are in the input.
+exact, however large, and of floats (an int among them is made one) they are the products' exact sum,
+rounded once. Added up in parts, floats would give another last digit for other parts. So there is no
+combine, which would spare a sparse product little: few products meet in a cell. Cells given twice are
+added up, and cells of the result that are 0 are left out, as they are in the input.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

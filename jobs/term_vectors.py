@@ -62,15 +62,10 @@ def job(paths: str | Sequence[str], *, least: int = 5, words: int = 10) -> MapRe
     )
 
 
-def host_of(url: str) -> str:
-    """Return the host in a URL, in lower case; "" if there is none."""
-    return urlsplit(url).hostname or ""
-
-
 def _words_of_host(page: Any) -> list[tuple[str, Counter[str]]]:
     match page:
-        case {"url": str(url), "text": str(text)}:
-            return [(host_of(url), Counter(WORD.findall(text.lower())))]
+        case {"url": str(url), "text": str(text)} if host := urlsplit(url).hostname:
+            return [(host, Counter(WORD.findall(text.lower())))]
     raise ValueError('expected a page, as in {"url": "http://host/a", "text": "of words"}')
 
 

@@ -10,6 +10,9 @@ The first example of the MapReduce paper (section 2.1), and the shortest useful 
 
 Written per line, it would read ``map=each(lambda line: [(word, 1) for word in line.split()])``
 with ``combine=sum_values``: the same result, at the price of one pair per word.
+
+A byte that is no UTF-8 does not fail the job, but counts as the character U+FFFD: texts of other encodings
+want ``TextFiles(paths, encoding="latin-1")``, say.
 """
 
 from collections import Counter

@@ -1,6 +1,8 @@
 """Each ready-made job against tools that share no code with it."""
 
+import gzip
 import os
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -154,6 +156,20 @@ def test_inverted_index_takes_a_glob_and_each_file_once(texts: list[Path], tmp_p
     assert by_glob == result_of("inverted_index", texts)
 
 
+def test_inverted_index_reads_compressed_files_and_names_that_look_like_globs(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"to be\r\nor"))
+    (tmp_path / "b[1].txt").write_bytes(b"be")
+    paths = [tmp_path / "*.gz", tmp_path / "b[1].txt"]
+
+    assert result_of("inverted_index", paths) == [
+        ("be", 2, "a.txt.gz:2 b[1].txt:1"),
+        ("or", 1, "a.txt.gz:3"),
+        ("to", 1, "a.txt.gz:1"),
+    ]
+
+
 def test_an_unknown_job_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(UnknownJobError) as refusal:
         find("wordcount")
@@ -174,9 +190,12 @@ def test_an_option_the_job_does_not_know_is_named(logs: list[Path]) -> None:
         build("word_count", str(logs[0]), pattern="x")
 
 
-def test_a_pattern_that_is_no_regular_expression_is_refused_before_anything_runs() -> None:
-    with pytest.raises(JobOptionsError, match=r"'\(' is not a regular expression"):
-        build("grep", "*.txt", pattern="(")
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "(" * 2000 + ")" * 2000])
+def test_a_pattern_that_is_no_regular_expression_is_refused_before_anything_runs(
+    pattern: str,
+) -> None:
+    with pytest.raises(JobOptionsError, match=f"{re.escape(pattern)}' is not a regular expression"):
+        build("grep", "*.txt", pattern=pattern)
 
 
 def test_inverted_index_of_a_file_without_words_has_no_rows(texts: list[Path]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jobs.catalogue import build, find
 from jobs.errors import JobOptionsError
 from jobs.steps import run_steps
-from mapreduce import MapReduceJob, RecordFailedError
+from mapreduce import InputError, MapReduceJob, RecordFailedError
 
 LINKS = 'expected a page and its links, as in {"url": "/a", "links": ["/b", "/c"]}'
 PAGE = 'expected a page, as in {"url": "http://host/a", "text": "of words"}'
@@ -27,7 +27,12 @@ NO_LINKS: list[Any] = [
     ["/a", "/b"],
     None,
 ]
-NO_PAGES: list[Any] = [{"url": None, "text": "x"}, {"url": "http://a/", "text": ["x"]}, {"url": ""}]
+NO_PAGES: list[Any] = [
+    {"url": None, "text": "x"},
+    {"url": "http://a/", "text": ["x"]},
+    {"url": "a.example/x", "text": "x"},  # no host: all such pages would be one
+    {"url": ""},
+]
 
 
 def table_of(name: str, path: Path, **options: Any) -> list[tuple[Any, ...]]:
@@ -45,6 +50,11 @@ def two_partitions(step: MapReduceJob) -> list[Any]:
         *[(name, page, LINKS) for name in ("page_rank", "reverse_links") for page in NO_LINKS],
         *[("term_vectors", page, PAGE) for page in NO_PAGES],
         ("join", ["order", float("nan")], "expected a number in column 1, not NaN"),
+        (
+            "join",
+            ["order", True],
+            "expected a text or a number to join on in column 1",
+        ),  # 1, to Python
     ],
 )
 def test_a_record_of_other_types_is_named(
@@ -67,6 +77,24 @@ def test_points_so_far_out_that_their_sum_is_infinite_are_named(tmp_path: Path) 
     with pytest.raises(RecordFailedError, match="points, line 2") as failure:
         table_of("k_means", tmp_path / "points")
     assert "its coordinates are below 1e+100" in str(failure.value.__cause__)
+
+
+def test_one_point_of_many_with_a_coordinate_more_is_named(tmp_path: Path) -> None:
+    lines = [
+        f"{number},{number % 7}" for number in range(1000)
+    ]  # more than the start is chosen from
+    (tmp_path / "points").write_text("\n".join([*lines, "1,2,3"]))
+
+    with pytest.raises(InputError, match=r"of 2 and of 3 coordinates, .* \(1\.0, 2\.0, 3\.0\)$"):
+        table_of("k_means", tmp_path / "points")
+
+
+@pytest.mark.parametrize("line", ["1,,3", ",1,3", "1,3,", "1; ,3"])
+def test_a_coordinate_that_is_missing_is_not_passed_over(line: str, tmp_path: Path) -> None:
+    (tmp_path / "points").write_text(f"1,3\n{line}\n")
+
+    with pytest.raises(RecordFailedError, match="points, line 2"):
+        table_of("k_means", tmp_path / "points")
 
 
 @pytest.mark.parametrize("options", [{"words": 0}, {"words": -1}, {"least": 0}])
