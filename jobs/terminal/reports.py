@@ -98,7 +98,7 @@ def _summary(steps: Sequence[Step], rows: int, workers: Counter[str]) -> str:
     return (
         f"{rows:,} rows; {sum(each.pairs for each in reports):,} pairs, "
         f"{sum(each.shuffle_bytes for each in reports):,} bytes shuffled; "
-        f"{sum(workers.values())} tasks on {len(workers)} workers, "
+        f"{sum(workers.values())} tasks on {len(workers)} {'worker' if len(workers) == 1 else 'workers'}, "
         f"{sum(step.attempts_failed for step in steps)} failed attempts, "
         f"{sum(each.backup_tasks for each in reports)} backup tasks; "
         f"{sum(each.seconds for each in reports):.2f} s"

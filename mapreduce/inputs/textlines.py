@@ -160,6 +160,8 @@ def _is_text(decoded: str) -> bool:
 
 
 _decode: Final = json.JSONDecoder().raw_decode
+#: What no JSON raises; the second where it is nested too deeply.
+_NO_JSON: Final = (ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _parse(lines: Iterable[str], part: FileRange, lines_read: int) -> list[Any]:
         # A third faster than json.loads, which is for what has white space or errors in it.
         try:
             record, end = _decode(line)
-        except ValueError:
+        except _NO_JSON:
             end = -1
             record = None
         if end != len(line):
@@ -216,7 +218,7 @@ def _parse(lines: Iterable[str], part: FileRange, lines_read: int) -> list[Any]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except _NO_JSON as error:
                 line_number = lines_before(part) + lines_read + number + 1
                 raise InputError(
                     f"{part.name}, line {line_number}: is no JSON: {error}: {shorten(line)}"
@@ -230,7 +232,7 @@ def _parse_one(line: str | Unreadable) -> Any:
         return line
     try:
         return json.loads(line)
-    except ValueError as error:
+    except _NO_JSON as error:
         return Unreadable(line, InputError(f"is no JSON: {error}"))
 
 

@@ -87,13 +87,14 @@ def test_other_encodings_are_read_leniently_too(tmp_path: Path, encoding: str) -
 
 def test_what_is_no_json_is_counted_among_the_records(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_bytes(b'{"a": 1}\n\n[oops\n"\xff"\n  \n2\n')
+    path.write_bytes(b'{"a": 1}\n\n[oops\n"\xff"\n  \n2\n' + b"[" * 100_000)
     [split] = splits_of(path, 1, records=json_lines)
     records = list(split.records(lenient=True))
 
-    assert [type(each) for each in records] == [dict, Unreadable, Unreadable, int]
-    assert [split.locate(at, with_byte=True) for at in range(4)] == [
-        f"{path}, line {line}, byte {byte}" for line, byte in ((1, 0), (3, 10), (4, 16), (6, 23))
+    assert [type(each) for each in records] == [dict, Unreadable, Unreadable, int, Unreadable]
+    assert [split.locate(at, with_byte=True) for at in range(5)] == [
+        f"{path}, line {line}, byte {byte}"
+        for line, byte in ((1, 0), (3, 10), (4, 16), (6, 23), (7, 25))
     ]
     assert records[1].content == "[oops"
     assert "is no JSON" in str(records[1].error)

@@ -151,7 +151,9 @@ def test_a_json_record_is_located_in_its_line_blank_ones_counted(tmp_path, map_t
 
 
 @pytest.mark.parametrize("map_tasks", [1, 5])
-@pytest.mark.parametrize("bad", ["{'a': 1}", "1 2", "[1", "\ufeff1"])
+@pytest.mark.parametrize(
+    "bad", ["{'a': 1}", "1 2", "[1", "\ufeff1", pytest.param("[" * 100_000, id="deep")]
+)
 def test_a_line_that_is_no_json_is_named(tmp_path, bad, map_tasks):
     path = tmp_path / "bad.jsonl"
     path.write_text('{"a": 1}\n' * 30 + bad + "\n" + '{"a": 1}\n' * 30)
