@@ -57,8 +57,8 @@ class MapReduceJob:
     """A MapReduce job: data, functions, and how finely to divide it.
 
     Attributes:
-        data: A list, an iterable, or `TextFiles`; elements that are `Split` s are the splits. What is
-            no list, tuple, range or mapping (a generator, say) is read while the job runs, in a
+        data: A list, an iterable, or `TextFiles`; elements that are a `Split` each are the
+            splits. What is no list, tuple, range or mapping (a generator, say) is read while the job runs, in a
             thread of its own, with bounded memory. If it is no longer than 10,000 records and
             1 MiB, pickled, it is as good as a list; else its splits are of 2 MiB each, in files in
             this host's temporary folder until the job ends, because a map may have to run again.

@@ -22,9 +22,9 @@ class Progress:
 
     Attributes:
         map_done, map_total, reduce_done, reduce_total: Tasks; of a stream that is still being read,
-            the maps known so far. attempts_failed: Attempts that did not end well. notice: Why nothing may
-            be happening; empty if all is well.
-            The done go back when what a worker had is lost, and done again.
+            the maps known so far. Those done become fewer when what a worker had is lost.
+        attempts_failed: Attempts that did not end well.
+        notice: Why nothing may be happening; empty if all is well.
         seconds: Since this driver began, until it has ended. records: That the maps done have read.
         shuffle_bytes: That they have written for reduce.
         seconds_left: How long the *phase* under way may still take, map or reduce, at its pace of

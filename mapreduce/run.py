@@ -91,7 +91,7 @@ class JobRun:
         May be called again. With `MapReduceJob.output`, they are the paths or `Blocks`' locators.
 
         Raises:
-            As `result`.
+            JobFailedError: It failed; and what else `result` raises.
         """
         if not self._ended.wait() or self._error is not None:
             self.result()

@@ -179,8 +179,8 @@ class Space(Protocol):
         """Say how a search with this template would be answered now; nothing is searched or made.
 
         Returns:
-            ``ready``: tuples of this shape that nobody has claimed; ``candidates``: how many of
-            them would be looked at, at most; ``by``: "value", "type" or "range" of the
+            A dict. ``ready``: tuples of this shape that nobody has claimed; ``candidates``: how
+            many of them would be looked at, at most; ``by``: "value", "type" or "range" of the
             ``position`` whose index gives them, None if they are all of the shape; ``indexes``:
             the (position, kind) pairs there are. An index is made when a search has looked at
             many tuples in vain, so what a first search walks a second one looks up.

@@ -7,6 +7,7 @@ file; see `textlines` for a picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -172,6 +173,10 @@ class Called(Reader):
     def batches(self, part: FileRange) -> Iterator[Iterable[Any]]:
         """Yield the records, in one run: they may be large."""
         with part.open() as file:
+            # The same wherever it is read: here, through the driver's block server, from a URL.
+            named: Any = getattr(file, "raw", file)
+            with suppress(AttributeError):  # one that cannot be set is the path that was opened
+                named.name = part.name
             yield self._records(part, file)
 
     def _records(self, part: FileRange, file: IO[bytes]) -> Iterator[Any]:

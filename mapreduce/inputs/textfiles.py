@@ -48,8 +48,8 @@ class TextFiles(SplitSource):
             the job, ``replace`` goes on.
         records: What the records are, if not lines: ``json_lines``, ``fixed_length(100)``,
             ``whole_file``, or a function that gets a file, open for reading bytes and already
-            decompressed, and returns an iterable of records. It is called in the map tasks, once
-            a file, and only it knows of the encoding.
+            decompressed, whose ``name`` is the path as given here, and returns an iterable of
+            records. It is called in the map tasks, once a file, and only it knows of the encoding.
 
     Raises:
         InvalidJobError: There is no such encoding, or a path is no str or path.

@@ -85,7 +85,7 @@ def test_every_kind_of_record_is_read_through_the_driver(
     path.write_bytes(zstandard.compress(content) if kind == "zst" else content)
     reader: Any = {
         "json": json_lines, "fixed": fixed_length(9), "whole": whole_file, "zst": None,
-        "function": lambda file: iter(lambda: file.read(90), b""),
+        "function": lambda file: [file.name, *iter(lambda: file.read(90), b"")],
     }[kind]  # fmt: skip
     job = MapReduceJob(data=TextFiles(path, records=reader), map_tasks=3, reduce=collect)
     job.map = lambda records: [(stable_hash(repr(list(records))), 1)]

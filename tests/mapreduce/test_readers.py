@@ -206,6 +206,20 @@ def test_a_function_reads_a_file_as_a_whole_and_decompressed(tmp_path):
     assert first.locate(7) == f"{tmp_path}/a.csv, record 7"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress),
+     (".zst", zstandard.compress)],
+)  # fmt: skip
+def test_a_file_that_a_function_reads_has_the_name_it_was_given_by(
+    tmp_path, monkeypatch, suffix, pack
+):
+    monkeypatch.chdir(tmp_path)
+    Path(f"a.csv{suffix}").write_bytes(pack(b"text"))
+    named = TextFiles(f"a.csv{suffix}", records=lambda file: [(file.name, file.read())])
+    assert read(named) == [(f"a.csv{suffix}", b"text")]
+
+
 def test_a_function_that_fails_is_named_with_the_file_and_how_far_it_came(tmp_path):
     def broken(file):
         yield file.read(1)

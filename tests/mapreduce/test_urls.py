@@ -126,6 +126,8 @@ def test_a_web_server_that_sends_no_parts_is_read_as_a_whole(web: Web, sizes: bo
 def test_compressed_files_and_other_records_come_from_a_web_server(web: Web, ranges: bool) -> None:
     web.ranges = ranges
     web.files["/a.gz"] = gzip.compress(CONTENT)
+    named = TextFiles(f"{web.url}/a.gz", records=lambda file: [file.name])
+    assert list(named) == [f"{web.url}/a.gz"]
     web.files["/b.bin"] = bytes(range(200)) * 1000
     web.files["/c.jsonl"] = b"[1]\n\n[2]\n"
     assert read(TextFiles(f"{web.url}/a.gz?token=a.b"), 3) == LINES
@@ -208,6 +210,8 @@ def test_patterns_of_urls_find_objects_sorted_and_each_once(memory: Any) -> None
         memory(f"/logs/{name}.txt", f"{name}\n".encode())
     files = TextFiles(["memory://logs/b.txt", "memory://logs/**/*.txt", "memory://logs/?.txt"])
     assert list(files) == ["b", "a", "deep/c"]
+    named = TextFiles("memory://logs/?.txt", records=lambda file: [file.name])
+    assert list(named) == ["memory://logs/a.txt", "memory://logs/b.txt"]
     with pytest.raises(InputError, match=r"memory://logs/\*\.gz: no file matches"):
         list(TextFiles("memory://logs/*.gz"))
     memory("/logs/[b].txt", b"bracketed\n")
