@@ -139,7 +139,12 @@ def _function(server: Server, name: str) -> Callable[..., Any]:
 
 def _sendable(data: Callable[[], Iterable[Pair]]) -> Iterator[Pair]:
     """Yield the data; what shows a part of somebody's memory cannot travel, its bytes can."""
-    for number, item in enumerate(data()):
+    pairs: Any = data()
+    if not isinstance(pairs, Iterable):
+        raise InvalidJobError(
+            f"server.datafn returned {shorten(pairs)}: it yields the data, (key, value) pairs"
+        )
+    for number, item in enumerate(pairs):
         try:
             key, value = item
         except (TypeError, ValueError):

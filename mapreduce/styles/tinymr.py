@@ -116,10 +116,10 @@ class MemMapReduce(Task):
         return bool(self.n_sort_keys or self.sort_map_with_value)
 
 
-def _neither(keys: Any) -> ElementCountError:
+def _neither(method: str, keys: Any) -> ElementCountError:
     return ElementCountError(
-        f"expected (key, value) or (key, sort, value), got {shorten(keys)}: mapper and reducer "
-        "return one such tuple, or yield many"
+        f"expected (key, value) or (key, sort, value) of {method}, got {shorten(keys)}: return one "
+        "such tuple, or yield many"
     )
 
 
@@ -142,7 +142,8 @@ class MapReduce(Task):
         {'a': 2, 'rose': 2, 'is': 1}
     """
 
-    _map_layout = _reduce_layout = Layout(1, frozenset((2, 3)), _neither)
+    _map_layout = Layout(1, frozenset((2, 3)), partial(_neither, "mapper"))
+    _reduce_layout = Layout(1, frozenset((2, 3)), partial(_neither, "reducer"))
 
     def output(self, mapping: Any) -> Any:
         """Make what the call returns of the results.

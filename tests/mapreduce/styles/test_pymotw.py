@@ -315,3 +315,11 @@ def test_a_worker_imports_the_styles_without_a_driver(
         "print('mapreduce.job' in sys.modules, 'mapreduce.driver' in sys.modules)"
     )
     assert run_python("-c", code).communicate(timeout=30)[0].split() == ["False", "False"]
+
+
+def test_one_pair_that_is_in_no_list_is_told_how_to_be_returned() -> None:
+    mapper = SimpleMapReduce(lambda word: (word, 1), lambda item: item, 1)
+    with pytest.raises(
+        InvalidPairsError, match=r"got 'red' .* for one pair return \[\(key, value\)\]"
+    ):
+        mapper(["red"])
