@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidPairsError, shorten
-from mapreduce.pairs import Pair, failure_of
+from mapreduce.pairs import Pair, as_pairs, failure_of
 from mapreduce.partition import stable_hash
 from mapreduce.phases import listed
 
@@ -57,11 +57,8 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
     groups: dict[Any, list[Any]] = {}
     pair: Any
     for pair in pairs:
-        if type(pair) is str:  # one of two letters could be taken for a pair
-            raise InvalidPairsError(
-                f"expected (key, value) pairs, got {shorten(pair)} among them: for one pair return "
-                "[(key, value)], for each word of a text [(word, 1) for word in ...]"
-            )
+        if type(pair) is str:
+            raise _text(pair)
         try:
             key, value = pair
         except (TypeError, ValueError) as error:
@@ -72,6 +69,14 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
             stable_hash(key)  # says it better
             raise
     return [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+
+
+def _text(pair: str) -> InvalidPairsError:
+    # One of two letters could be taken for a pair.
+    return InvalidPairsError(
+        f"expected (key, value) pairs, got {shorten(pair)} among them: for one pair return "
+        "[(key, value)], for each word of a text [(word, 1) for word in ...]"
+    )
 
 
 class in_places:  # noqa: N801  # reads as by_key does
@@ -113,15 +118,25 @@ class placing:  # noqa: N801  # reads as in_places does
         self._function = function
 
     def __call__(self, record: Any) -> Iterator[tuple[Any, tuple[int, Any]]]:
-        """Yield the pairs, with (place, value) for a value."""
+        """Yield the pairs, with (place, value) for a value.
+
+        Raises:
+            InvalidPairsError: What should be a pair, or pairs, is none.
+        """
+        place, step = 0, 0
         if type(record) is Numbered:
-            place = record.number * _PAIRS_OF_A_RECORD
-            for key, value in self._function(record.record):
-                yield key, (place, value)
-                place += 1
-        else:
-            for key, value in self._function(record):
-                yield key, (0, value)
+            place, step = record.number * _PAIRS_OF_A_RECORD, 1
+            record = record.record
+        pair: Any
+        for pair in as_pairs(self._function(record), self._function):
+            if type(pair) is str:
+                raise _text(pair)
+            try:
+                key, value = pair
+            except (TypeError, ValueError) as error:
+                raise failure_of(pair) from error
+            yield key, (place, value)
+            place += step
 
 
 class keeping_places:  # noqa: N801  # reads as in_places does

@@ -206,14 +206,6 @@ def test_the_data_are_never_all_in_memory() -> None:
     assert 0 < most < 64  # of 160: 4 MiB
 
 
-def test_a_datafn_that_forgets_to_yield_is_named() -> None:
-    server = Server()
-    server.datafn, server.mapfn = lambda: None, lambda key, value: []
-    server.reducefn = lambda key, values: None
-    with pytest.raises(InvalidJobError, match=r"datafn returned None: it yields .* pairs"):
-        server.start()
-
-
 def test_the_data_may_be_a_mapping() -> None:
     server = word_count()
     server.datafn, server.data = None, {1: "a b", 2: "a"}
