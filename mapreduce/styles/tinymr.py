@@ -142,6 +142,7 @@ class MapReduce(Task):
         {'a': 2, 'rose': 2, 'is': 1}
     """
 
+    _required = {"mapper": "item", "reducer": "key, values"}
     _map_layout = Layout(1, frozenset((2, 3)), partial(_neither, "mapper"))
     _reduce_layout = Layout(1, frozenset((2, 3)), partial(_neither, "reducer"))
 

@@ -89,6 +89,8 @@ class Task:
 
     _map_layout: ClassVar[Any]
     _reduce_layout: ClassVar[Any]
+    #: What it is refused without, with its arguments; in 0.1, wrong pairs come before a missing reducer.
+    _required: ClassVar[dict[str, str]] = {"mapper": "item"}
 
     map_jobs: Any = _As("jobs")
     reduce_jobs: Any = _As("jobs")
@@ -152,7 +154,7 @@ class Task:
     ) -> dict[Any, Any] | Iterator[Pair]:  # fmt: skip
         """Run it; return each key with the list of its values, or with the first if `single`."""
         check_options(options, *_OURS)
-        for name, arguments in (("mapper", "item"), ("reducer", "key, values")):
+        for name, arguments in self._required.items():
             if getattr(getattr(self, name), "__func__", None) is getattr(Task, name):
                 raise InvalidJobError(
                     f"{type(self).__name__} has no {name}: define {name}(self, {arguments})"
