@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from inspect import isgeneratorfunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mapreduce.errors import InvalidJobError, InvalidPairsError, shorten
 from mapreduce.pairs import Pair, as_pairs
@@ -142,7 +142,7 @@ class MapReduce(Task):
         {'a': 2, 'rose': 2, 'is': 1}
     """
 
-    _required = {"mapper": "item", "reducer": "key, values"}
+    _required: ClassVar[dict[str, str]] = {"mapper": "item", "reducer": "key, values"}
     _map_layout = Layout(1, frozenset((2, 3)), partial(_neither, "mapper"))
     _reduce_layout = Layout(1, frozenset((2, 3)), partial(_neither, "reducer"))
 
