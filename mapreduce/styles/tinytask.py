@@ -14,6 +14,7 @@ from mapreduce.errors import InvalidJobError
 from mapreduce.grouping import by_key, each
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
+from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.styles.ordering import keeping_places, numbered, placing
 from mapreduce.styles.running import check_options, run
@@ -193,6 +194,9 @@ class Task:
             job.reduce_tasks = 1
             if mapper_map and isinstance(job.data, list):
                 job.map_tasks = 1
+        elif self.map_chunksize != 1:
+            # Chunks may be small: how many they are does not tell how much data there is.
+            job.reduce_tasks = STREAM_REDUCE_TASKS
         for name, value in options.items():
             setattr(job, name, value)
         order = Order(bool(self.sort_reduce_with_value), bool(self.sort_reduce_reverse))

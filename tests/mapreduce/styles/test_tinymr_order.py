@@ -10,6 +10,8 @@ import cloudpickle
 import pytest
 
 from mapreduce import Split, TextFiles
+from mapreduce.styles import tinytask
+from mapreduce.styles.running import run
 from mapreduce.styles.tinymr import MapReduce, MemMapReduce, popitems, single_key_output
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -126,6 +128,24 @@ def test_in_0_1_the_last_key_still_comes_first(anywhere: Any) -> None:
 
     firsts = {key: words[0][0] for key, words in expected().items()}
     assert Old()(WORDS, space=anywhere, reduce_tasks=7) == list(popitems(firsts))
+
+
+def test_many_small_chunks_do_not_make_many_reduce_tasks(
+    standing_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each map task has something to do for each reduce task, so their product is what takes time.
+    class Chunked(AllByInitial):
+        chunksize = 2
+
+    jobs: list[Any] = []
+
+    def kept(job: Any, *arguments: Any) -> Any:
+        jobs.append(job)
+        return run(job, *arguments)
+
+    monkeypatch.setattr(tinytask, "run", kept)
+    Chunked()(WORDS * 20, space=standing_cluster.uri)
+    assert (jobs[0].reduce_tasks or 600) <= 32
 
 
 def test_data_that_workers_read_themselves_are_grouped_as_ever(
