@@ -23,6 +23,7 @@ import mapreduce
 from mapreduce.errors import InvalidJobError, MapReduceError, shorten
 from mapreduce.grouping import by_key, each
 from mapreduce.pairs import Pair
+from mapreduce.styles.ordering import keeping_places, numbered, placing
 from mapreduce.styles.running import check_options, run
 from tuplespace.errors import TupleSpaceError
 
@@ -108,25 +109,34 @@ class Server:
         options = self._options
         if self._space is None:
             options = {"reduce_tasks": 1} | options  # keys come in the order of the data
-        job = mapreduce.MapReduceJob(self._records(), **options)
-        job.map = each(_Map(_function(self, "mapfn")))
-        job.reduce = by_key(_function(self, "reducefn"))
-        partitions = run(job, self._space)
+        # Of several partitions, keys come in that order by their places; a combine knows of none.
+        placed = options.get("reduce_tasks") != 1 and options.get("combine") is None
+        job = mapreduce.MapReduceJob(self._records(placed=placed), **options)
+        mapfn: Any = _Map(_function(self, "mapfn"))
+        reducefn = _function(self, "reducefn")
+        job.map = each(placing(mapfn) if placed else mapfn)
+        job.reduce = by_key(keeping_places(reducefn) if placed else reducefn)
         # A partition is None if it failed and on_bad_task="skip".
-        self._results = dict(chain.from_iterable(filter(None, partitions)))
+        pairs: Iterable[Pair] = chain.from_iterable(filter(None, run(job, self._space)))
+        if placed:
+            in_order = sorted(pairs, key=lambda pair: pair[1][0])
+            pairs = ((key, result) for key, (_, result) in in_order)
+        self._results = dict(pairs)
 
     def results(self) -> dict[Any, Any] | None:
         """Return what ``reducefn`` returned for each key; None until `start` has ended well."""
         return self._results
 
-    def _records(self) -> Iterable[Pair]:
+    def _records(self, *, placed: bool) -> Iterable[Any]:
         if self.datafn is not None:
-            return _sendable(_function(self, "datafn"))
+            data = _sendable(_function(self, "datafn"))
+            return numbered(data) if placed else data
         if self.data is None:
             raise InvalidJobError("the server has no data: set server.datafn or server.data")
         if not isinstance(self.data, Mapping):
             raise InvalidJobError(f"server.data is a mapping, not {shorten(self.data)}")
-        return list(_sendable(self.data.items))
+        data = _sendable(self.data.items)
+        return list(numbered(data) if placed else data)
 
 
 def _function(server: Server, name: str) -> Callable[..., Any]:
@@ -139,7 +149,12 @@ def _function(server: Server, name: str) -> Callable[..., Any]:
 
 def _sendable(data: Callable[[], Iterable[Pair]]) -> Iterator[Pair]:
     """Yield the data; what shows a part of somebody's memory cannot travel, its bytes can."""
-    for number, item in enumerate(data()):
+    pairs: Any = data()
+    if not isinstance(pairs, Iterable):
+        raise InvalidJobError(
+            f"server.datafn returned {shorten(pairs)}: it yields the data, (key, value) pairs"
+        )
+    for number, item in enumerate(pairs):
         try:
             key, value = item
         except (TypeError, ValueError):

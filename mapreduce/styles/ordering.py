@@ -7,7 +7,8 @@
 
 A key's place is the number of the record that it appeared in first, and its number among the keys
 of that record: what the insertion order of one dict of all keys is, too. The values of a key
-travel as one list a record.
+travel as one list a record. `placing` and `keeping_places` do the same with a value at a time, for
+records whose pairs, and keys whose values, may exceed memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidPairsError, shorten
-from mapreduce.pairs import Pair, failure_of
+from mapreduce.pairs import Pair, as_pairs, failure_of
 from mapreduce.partition import stable_hash
 from mapreduce.phases import listed
 
@@ -27,6 +28,9 @@ Gathered = tuple[int, int, list[Any]]
 
 #: What of a job the styles with this order fill in themselves.
 FILLED_IN: Final = ("data", "map", "reduce", "combine", "partition", "map_tasks", "output")
+
+#: More than a mapper makes of one record.
+_PAIRS_OF_A_RECORD: Final = 1 << 40
 
 
 class Numbered(NamedTuple):
@@ -53,8 +57,8 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
     groups: dict[Any, list[Any]] = {}
     pair: Any
     for pair in pairs:
-        if type(pair) is str:  # one of two letters could be taken for a pair
-            raise InvalidPairsError(f"expected (key, value) pairs, got {pair!r:.200} among them")
+        if type(pair) is str:
+            raise _text(pair)
         try:
             key, value = pair
         except (TypeError, ValueError) as error:
@@ -65,6 +69,14 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
             stable_hash(key)  # says it better
             raise
     return [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+
+
+def _text(pair: str) -> InvalidPairsError:
+    # One of two letters could be taken for a pair.
+    return InvalidPairsError(
+        f"expected (key, value) pairs, got {shorten(pair)} among them: for one pair return "
+        "[(key, value)], for each word of a text [(word, 1) for word in ...]"
+    )
 
 
 class in_places:  # noqa: N801  # reads as by_key does
@@ -94,3 +106,59 @@ def in_order(results: Iterable[list[tuple[Any, tuple[Place, Any]]] | None]) -> l
     """
     placed = [pair for part in results for _, pair in part or ()]
     return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
+
+
+class placing:  # noqa: N801  # reads as in_places does
+    """Make a function of a record that may be `Numbered`, whose values have places, from one of a record.
+
+    A place is one int here. Records without a number, those of a source that workers read, are all at 0.
+    """
+
+    def __init__(self, function: Callable[[Any], Iterable[Pair]]) -> None:
+        self._function = function
+
+    def __call__(self, record: Any) -> Iterator[tuple[Any, tuple[int, Any]]]:
+        """Yield the pairs, with (place, value) for a value.
+
+        Raises:
+            InvalidPairsError: What should be a pair, or pairs, is none.
+        """
+        place, step = 0, 0
+        if type(record) is Numbered:
+            place, step = record.number * _PAIRS_OF_A_RECORD, 1
+            record = record.record
+        pair: Any
+        for pair in as_pairs(self._function(record), self._function):
+            if type(pair) is str:
+                raise _text(pair)
+            try:
+                key, value = pair
+            except (TypeError, ValueError) as error:
+                raise failure_of(pair) from error
+            yield key, (place, value)
+            place += step
+
+
+class keeping_places:  # noqa: N801  # reads as in_places does
+    """Make a function of a key and values with places from one of a key and an iterator of values."""
+
+    def __init__(self, function: Callable[[Any, Iterator[Any]], Any]) -> None:
+        self._function = function
+
+    def __call__(self, key: Any, placed: Iterator[tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Return the least of the places, and what the function returned."""
+        place, value = next(placed)
+
+        def values() -> Iterator[Any]:
+            nonlocal place
+            yield value
+            for another, following in placed:
+                if another < place:  # values may be sorted by something else
+                    place = another
+                yield following
+
+        everything = values()
+        result = listed(self._function(key, everything))
+        for _ in everything:
+            pass
+        return place, result

@@ -93,6 +93,8 @@ class SimpleMapReduce:
                 in this process. NoWorkersError, TupleSpaceError: As `MapReduceJob.run`.
         """
         # Workers import this module for what is below, and can do without these.
+        from mapreduce.inputs.splits import default_reduce_tasks
+        from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
         from mapreduce.job import MapReduceJob
         from mapreduce.styles.running import run
 
@@ -110,6 +112,10 @@ class SimpleMapReduce:
         else:
             job.map = each(_Gathered(self.map_func))
             job.reduce = by_key(in_places(_Reduced(self.reduce_func)))
+            if job.reduce_tasks is None:
+                # Chunks may be small: how many they are does not tell how much data there is.
+                many = default_reduce_tasks(len(job.data)) if isinstance(job.data, list) else None
+                job.reduce_tasks = min(many or STREAM_REDUCE_TASKS, STREAM_REDUCE_TASKS)
         results = run(job, self._place(), self.num_workers)
         if own_partition:
             return [result for part in results for result in part or ()]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from inspect import isgeneratorfunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mapreduce.errors import InvalidJobError, InvalidPairsError, shorten
 from mapreduce.pairs import Pair, as_pairs
@@ -116,10 +116,10 @@ class MemMapReduce(Task):
         return bool(self.n_sort_keys or self.sort_map_with_value)
 
 
-def _neither(keys: Any) -> ElementCountError:
+def _neither(method: str, keys: Any) -> ElementCountError:
     return ElementCountError(
-        f"expected (key, value) or (key, sort, value), got {shorten(keys)}: mapper and reducer "
-        "return one such tuple, or yield many"
+        f"expected (key, value) or (key, sort, value) of {method}, got {shorten(keys)}: return one "
+        "such tuple, or yield many"
     )
 
 
@@ -142,7 +142,9 @@ class MapReduce(Task):
         {'a': 2, 'rose': 2, 'is': 1}
     """
 
-    _map_layout = _reduce_layout = Layout(1, frozenset((2, 3)), _neither)
+    _required: ClassVar[dict[str, str]] = {"mapper": "item", "reducer": "key, values"}
+    _map_layout = Layout(1, frozenset((2, 3)), partial(_neither, "mapper"))
+    _reduce_layout = Layout(1, frozenset((2, 3)), partial(_neither, "reducer"))
 
     def output(self, mapping: Any) -> Any:
         """Make what the call returns of the results.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import closing, contextmanager
 from itertools import chain, islice
 from operator import itemgetter
@@ -14,7 +14,9 @@ from mapreduce.errors import InvalidJobError
 from mapreduce.grouping import by_key, each
 from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
+from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
 from mapreduce.pairs import Pair, as_pairs
+from mapreduce.styles.ordering import keeping_places, numbered, placing
 from mapreduce.styles.running import check_options, run
 from mapreduce.styles.tinytuples import (
     Combine,
@@ -22,9 +24,11 @@ from mapreduce.styles.tinytuples import (
     MapItem,
     MapLike,
     Order,
+    Placed,
     ReduceKey,
     ReduceThrough,
     Through,
+    emitted_of,
 )
 from tuplespace.pickles import load_all
 from tuplespace.resources import cores
@@ -86,6 +90,8 @@ class Task:
 
     _map_layout: ClassVar[Any]
     _reduce_layout: ClassVar[Any]
+    #: What it is refused without, with its arguments; in 0.1, wrong pairs come before a missing reducer.
+    _required: ClassVar[dict[str, str]] = {"mapper": "item"}
 
     map_jobs: Any = _As("jobs")
     reduce_jobs: Any = _As("jobs")
@@ -149,6 +155,11 @@ class Task:
     ) -> dict[Any, Any] | Iterator[Pair]:  # fmt: skip
         """Run it; return each key with the list of its values, or with the first if `single`."""
         check_options(options, *_OURS)
+        for name, arguments in self._required.items():
+            if getattr(getattr(self, name), "__func__", None) is getattr(Task, name):
+                raise InvalidJobError(
+                    f"{type(self).__name__} has no {name}: define {name}(self, {arguments})"
+                )
         space = self.space if space is None else space
         on_disk = bool(self.map_on_disk or self.reduce_on_disk)
         here = mapper_map is not None or reducer_map is not None
@@ -160,24 +171,37 @@ class Task:
         in_process = space is None and workers == 1 and not on_disk
         self.init_map()
         options = {"memory": self.memory} | options
-        job = mapreduce.MapReduceJob(_data(stream, 1 if in_process else self.map_chunksize))
-        map_item, reduce_key = MapItem(self), ReduceKey(self, streams=bool(self.map_on_disk))
-        job.map = Through(mapper_map, map_item) if mapper_map else each(map_item)
+        # In one process with one reduce task, keys come in the order of the data as it is.
+        placed = not here and not (in_process and options.get("reduce_tasks", 1) == 1)
+        job = mapreduce.MapReduceJob(
+            _data(stream, 1 if in_process else self.map_chunksize, in_places=placed)
+        )
+        map_item: Any = MapItem(self)
+        reduce_key = ReduceKey(self, streams=bool(self.map_on_disk))
+        if mapper_map:
+            job.map = Through(mapper_map, map_item)
+        else:
+            job.map = each(placing(map_item) if placed else map_item)
         if reducer_map:
             job.reduce = ReduceThrough(reducer_map, reduce_key)
         else:
-            by = self._map_order if self.map_on_disk and self._sorts else False
-            job.reduce = by_key(reduce_key, sort_values=by)
-        job.combine = None if self.combiner is None else Combine(self)
+            by = Placed(self._map_order) if self.map_on_disk and self._sorts else False
+            job.reduce = by_key(
+                keeping_places(reduce_key) if placed else reduce_key, sort_values=by
+            )
+        job.combine = None if self.combiner is None else Combine(self, placed=placed)
         if in_process:
-            job.reduce_tasks = 1  # keys come in the order of the data
+            job.reduce_tasks = 1
             if mapper_map and isinstance(job.data, list):
                 job.map_tasks = 1
+        elif self.map_chunksize != 1:
+            # Chunks may be small: how many they are does not tell how much data there is.
+            job.reduce_tasks = STREAM_REDUCE_TASKS
         for name, value in options.items():
             setattr(job, name, value)
         order = Order(bool(self.sort_reduce_with_value), bool(self.sort_reduce_reverse))
         with self._place(space, workers, on_disk=on_disk) as where:
-            return self._run_there(job, where, order, options, workers, single)
+            return self._run_there(job, where, order, options, workers, single, placed)
 
     @contextmanager
     def _place(
@@ -199,10 +223,10 @@ class Task:
 
     def _run_there(
         self, job: MapReduceJob, where: Callable[[], RemoteSpace | str | Engine | None],
-        order: Order, options: dict[str, Any], workers: int, single: bool,
+        order: Order, options: dict[str, Any], workers: int, single: bool, placed: bool,
     ) -> dict[Any, Any] | Iterator[Pair]:  # fmt: skip
         if not self.reduce_on_disk:
-            emitted = _flat(run(job, where(), workers))
+            emitted = _flat(run(job, where(), workers), placed)
             return _gathered(emitted, order, single)
         folder = tempfile.TemporaryDirectory(prefix="tuplemill-tinymr-")
         try:
@@ -210,8 +234,9 @@ class Task:
             run(job, where())
             # A reducer may emit any key: those of all reducers have to be brought together.
             second = mapreduce.MapReduceJob(mapreduce.PickleFiles(f"{folder.name}/emitted"))
-            second.map = each(itemgetter(1))
-            second.reduce = by_key(Gather(single=single), sort_values=order)
+            second.map = each(emitted_of)
+            gather = keeping_places(Gather(single=single))
+            second.reduce = by_key(gather, sort_values=Placed(order))
             second.output = mapreduce.PickleOutput(f"{folder.name}/items")
             for name in options.keys() - {"partition", "map_tasks"}:
                 setattr(second, name, options[name])
@@ -238,14 +263,17 @@ def jobs_of(wanted: int | None) -> int:
     return wanted or cores()
 
 
-def _data(stream: Any, chunksize: int) -> Any:
-    """Return the job's data: what iterating over the stream gives."""
+def _data(stream: Any, chunksize: int, *, in_places: bool) -> Any:
+    """Return the job's data: what iterating over the stream gives, numbered if they need places."""
     if isinstance(stream, (SplitSource, str)):
         return stream
     if isinstance(stream, Mapping):
         stream = list(stream)
     elif hasattr(stream, "readline"):
         stream = (line for line in stream)  # a file can be read again, once it is rewound
+    if in_places and not _has_splits(stream):
+        records = numbered(stream)
+        stream = list(records) if isinstance(stream, Sized) else records
     if chunksize == 1:
         return stream
     if type(chunksize) is not int or chunksize < 1:
@@ -254,10 +282,19 @@ def _data(stream: Any, chunksize: int) -> Any:
     return (Split(chunk) for chunk in iter(lambda: list(islice(items, chunksize)), []))
 
 
-def _flat(partitions: list[Any]) -> Iterator[Pair]:
-    """Yield what reducers have emitted; a partition is None if it failed and that may be."""
-    for _, emitted in chain.from_iterable(filter(None, partitions)):
-        yield from emitted
+def _has_splits(stream: Any) -> bool:
+    return isinstance(stream, (list, tuple)) and any(isinstance(item, Split) for item in stream)
+
+
+def _flat(partitions: list[Any], placed: bool) -> Iterator[Pair]:
+    """Yield what reducers have emitted, in the order of their keys' places.
+
+    A partition is None if it failed and that may be.
+    """
+    results: Iterable[Any] = (result for _, result in chain.from_iterable(filter(None, partitions)))
+    if placed:
+        results = (emitted for _, emitted in sorted(results, key=itemgetter(0)))
+    return chain.from_iterable(results)
 
 
 def _gathered(emitted: Iterator[Pair], order: Order, single: bool) -> dict[Any, Any]:
@@ -276,4 +313,5 @@ def _from_disk(paths: list[str | None], folder: tempfile.TemporaryDirectory[str]
         for path in filter(None, paths):
             with open(path, "rb") as file:
                 for batch in load_all(file):
-                    yield from batch
+                    for key, (_, values) in batch:
+                        yield key, values

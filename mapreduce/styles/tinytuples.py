@@ -13,9 +13,10 @@ from itertools import chain
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from mapreduce.errors import InvalidPairsError
+from mapreduce.errors import InvalidPairsError, UnstableKeyError, shorten
 from mapreduce.grouping import by_key
 from mapreduce.pairs import Pair, as_pairs
+from mapreduce.styles.ordering import keeping_places
 
 MapLike = Callable[..., Iterable[Any]]
 
@@ -82,6 +83,18 @@ class Order:
             of_one_kind(held)
             held.sort(key=self)
         return list(bare(held))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What to sort values with places by: the values as `order` says, and equal ones by place."""
+
+    order: Order
+
+    def __call__(self, placed: tuple[Any, Any]) -> Any:
+        """Return what to sort one by, as the ``key`` of ``sorted``."""
+        place, value = placed
+        return self.order(value), place
 
 
 def of_one_kind(values: Iterable[Any]) -> None:
@@ -184,7 +197,12 @@ class ReduceKey:
         values = bare(values) if self._streams else self._order.applied(values)
         emitted = []
         for keys in self._task._reduce_key(key, values):
-            emitted.append(self._layout.pair(keys))
+            made = self._layout.pair(keys)
+            try:
+                hash(made[0])
+            except TypeError:
+                raise _no_key(self._task, keys) from None
+            emitted.append(made)
             if not self._checked:
                 self._checked = True
                 self._task.check_reduce_keys(keys)
@@ -195,18 +213,35 @@ class ReduceKey:
         return self(*group)
 
 
-class Combine:
-    """Calls ``combiner`` for each key of a map task's pairs."""
+def _no_key(task: Any, keys: Any) -> UnstableKeyError:
+    name, kind = type(task).__name__, type(keys[0]).__name__
+    instead = ": use a tuple instead" if kind == "list" else ""
+    return UnstableKeyError(
+        f"{name}.reducer emitted {shorten(keys)}, whose key cannot be hashed ({kind}){instead}"
+    )
 
-    def __init__(self, task: Any) -> None:
-        self._task = task
+
+class Combine:
+    """Calls ``combiner`` for each key of a map task's pairs.
+
+    Args:
+        task: The combiner's. placed: Whether the values come with their places, see `placing`.
+    """
+
+    def __init__(self, task: Any, *, placed: bool) -> None:
+        self._task, self._placed = task, placed
         self._layout: Layout = task._map_layout
         self._order: Order = task._map_order
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         """Yield the pairs that are left."""
-        for _, combined in by_key(self._combined).results(pairs):
-            yield from combined
+        if not self._placed:
+            for _, combined in by_key(self._combined).results(pairs):
+                yield from combined
+            return
+        for _, (place, combined) in by_key(keeping_places(self._combined)).results(pairs):
+            for key, value in combined:
+                yield key, (place, value)
 
     def _combined(self, key: Any, values: Iterable[Any]) -> list[Pair]:
         task = self._task
@@ -242,6 +277,13 @@ class ReduceThrough:
 
 def _listed(function: Callable[[Any], Iterable[Any]], item: Any) -> list[Any]:
     return list(function(item))
+
+
+def emitted_of(reduced: tuple[Any, tuple[int, list[Pair]]]) -> Iterator[Pair]:
+    """Yield the pairs that a reducer has emitted for a key, with their places."""
+    _, (place, emitted) = reduced
+    for at, (key, value) in enumerate(emitted):
+        yield key, ((place, at), value)
 
 
 class Gather:

@@ -19,6 +19,7 @@ from mapreduce import (
     InvalidJobError,
     InvalidPairsError,
     JobFailedError,
+    MapReduceJob,
     RecordFailedError,
     stable_hash,
 )
@@ -315,3 +316,29 @@ def test_a_worker_imports_the_styles_without_a_driver(
         "print('mapreduce.job' in sys.modules, 'mapreduce.driver' in sys.modules)"
     )
     assert run_python("-c", code).communicate(timeout=30)[0].split() == ["False", "False"]
+
+
+def test_one_pair_that_is_in_no_list_is_told_how_to_be_returned() -> None:
+    mapper = SimpleMapReduce(lambda word: (word, 1), lambda item: item, 1)
+    with pytest.raises(
+        InvalidPairsError, match=r"got 'red' .* for one pair return \[\(key, value\)\]"
+    ):
+        mapper(["red"])
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_many_small_inputs_do_not_make_many_reduce_tasks(
+    kind: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each map task has something to do for each reduce task, so their product is what takes time.
+    jobs: list[MapReduceJob] = []
+    run_sequential = MapReduceJob.run_sequential
+
+    def kept(job: MapReduceJob) -> Any:
+        jobs.append(job)
+        return run_sequential(job)
+
+    monkeypatch.setattr(MapReduceJob, "run_sequential", kept)
+    mapper = SimpleMapReduce(lambda n: [(n % 3, n)], lambda item: (item[0], sum(item[1])), 1)
+    assert mapper(kind(range(3000))) == [(n, sum(range(n, 3000, 3))) for n in range(3)]
+    assert (jobs[0].reduce_tasks or 3000) <= 32
