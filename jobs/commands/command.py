@@ -15,6 +15,7 @@ from invoke import Exit, task
 
 from jobs.commands.options import Command
 from jobs.errors import JobsError
+from jobs.starting import begun
 from jobs.terminal.tables import print_error
 from mapreduce import JobFailedError, MapReduceError
 from tuplespace import TupleSpaceError
@@ -41,6 +42,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            begun()
             _open_closed_streams()
             if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
                 name = options.get("name", function.__name__)

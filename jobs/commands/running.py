@@ -25,6 +25,7 @@ from jobs.errors import JobsError
 from jobs.steps import run_steps
 from jobs.terminal.documents import print_json
 from jobs.terminal.following import Interrupted, follow
+from jobs.terminal.overview import step_label, whole_of
 from jobs.terminal.reports import Step, print_report, report_document, step_of
 from jobs.terminal.tables import print_table
 from mapreduce import Blocks, JobRun, MapReduceJob
@@ -99,13 +100,11 @@ def job(
             step.map_tasks = map_tasks or step.map_tasks
         step.reduce_tasks = reduce_tasks or step.reduce_tasks
         step.skip_bad_records, step.on_bad_task = skip_bad_records, on_bad_task
-        label = which if work is step else f"{which}, step {len(runs) + 1}"
+        label = which if work is step else step_label(which, len(runs) + 1)
         run = step.submit(engine(), label=label)
         runs.append(run)
         if not local:
-            sys.stderr.write(
-                f"job {run.id}; should this process die, `invoke resume {run.id}` goes on with it\n"
-            )
+            sys.stderr.write(f"job {run.id}; should this process die, {_remedy(run)}\n")
         return follow(run, private=local)
 
     runs: list[JobRun] = []
@@ -114,6 +113,13 @@ def job(
     if not runs:
         raise JobsError(f"{which} had no job to run")
     _print_results([step_of(run) for run in runs], which, ready_made, results, rows, json)
+
+
+def _remedy(run: JobRun) -> str:
+    """Say what helps when the driver of a job has died."""
+    if whole := whole_of(run.label):
+        return f"run {whole} again: `invoke resume {run.id}` ends this step alone"
+    return f"`invoke resume {run.id}` goes on with it"
 
 
 def _check_rows(rows: int) -> None:
@@ -170,6 +176,11 @@ def resume(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
             f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
         )
+        if whole := whole_of(run.label):
+            sys.stderr.write(
+                f"it is one step of {whole}: what it makes is shown, and no other step runs; for the "
+                f"whole, run {whole} again\n"
+            )
         results = follow(run, records_before=done.records)
         _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
