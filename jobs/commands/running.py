@@ -101,11 +101,12 @@ def job(
         step.reduce_tasks = reduce_tasks or step.reduce_tasks
         step.skip_bad_records, step.on_bad_task = skip_bad_records, on_bad_task
         label = which if work is step else step_label(which, len(runs) + 1)
-        run = step.submit(engine(), label=label)
+        place = engine()
+        run = step.submit(place, label=label)
         runs.append(run)
         if not local:
             sys.stderr.write(f"job {run.id}; should this process die, {_remedy(run)}\n")
-        return follow(run, private=local)
+        return follow(run, place if isinstance(place, RemoteSpace) else None)
 
     runs: list[JobRun] = []
     with _interruptible(), _engine(space, name, key_file, local) as engine:
@@ -181,7 +182,7 @@ def resume(
                 f"it is one step of {whole}: what it makes is shown, and no other step runs; for the "
                 f"whole, run {whole} again\n"
             )
-        results = follow(run, records_before=done.records)
+        results = follow(run, remote, records_before=done.records)
         _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
 
