@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jobs.cli import program
 from jobs.terminal.failures import SHOWN, print_buried, print_skipped
+from mapreduce import JobFailedError
 from mapreduce.report import SkippedTask
 from mapreduce.skipping import SkippedRecord
 
@@ -71,6 +72,22 @@ def test_a_long_reason_does_not_fill_the_screen() -> None:
     print_buried([("buried", "j1", "map", 0, {"reason": "x" * 5000})], shown)
 
     assert 100 < text_of(shown).count("x") < 200
+
+
+@pytest.mark.parametrize(
+    "message, record, is_said",
+    [
+        ("map 3 failed on lab1/7: ValueError: no", "'r1'", True),
+        ("map 3 failed on lab1/7: ValueError: no", None, False),  # it may be anything
+        ("map 3 failed on lab1/7: more than 2 bad records: a.txt, line 3: 'r1'", "'r1'", False),
+    ],
+)
+def test_a_job_that_a_record_has_failed_says_that_such_records_can_be_skipped(
+    message: str, record: str | None, is_said: bool
+) -> None:
+    said = str(JobFailedError(message, "", record))
+
+    assert ("skip_bad_records=N (--skip-bad-records N) goes on without" in said) == is_said
 
 
 def test_the_job_command_takes_what_may_be_skipped(
