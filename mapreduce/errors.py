@@ -31,7 +31,7 @@ import signal
 from workers.errors import summary
 
 _RECORD_REPR_LIMIT = 200
-_SKIP_HINT = "skip_bad_records=N (--skip-bad-records N) goes on without up to N such records"
+_SKIP_HINT = "skip_bad_records=N (invoke job: --skip-bad-records N) leaves out up to N such records"
 
 
 class MapReduceError(Exception):

@@ -17,7 +17,7 @@ from jobs.commands.options import Command
 from jobs.errors import JobsError
 from jobs.starting import begun
 from jobs.terminal.tables import print_error
-from mapreduce import JobFailedError, MapReduceError
+from mapreduce import InputError, JobFailedError, MapReduceError
 from tuplespace import TupleSpaceError
 from tuplespace.serve import mute
 from workers import WorkerError
@@ -25,6 +25,7 @@ from workers import WorkerError
 #: What a full disk, and one that breaks, say.
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
+_INPUT_ERROR: Final = f"{InputError.__module__}.{InputError.__qualname__}: "
 #: What invoke takes for the first thing that a command works on.
 _HELP: Final = ("--help", "-h")
 
@@ -51,7 +52,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*args, **kwargs)
             except JobFailedError as error:
-                sys.stderr.write(f"error: {error}\n")
+                sys.stderr.write(f"error: {_told(error)}\n")
                 raise Exit(code=1) from None
             except (TupleSpaceError, WorkerError, MapReduceError, JobsError) as error:
                 print_error(error)
@@ -72,6 +73,16 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         return task(klass=Command, **options)(guarded)
 
     return decorate
+
+
+def _told(error: JobFailedError) -> JobFailedError:
+    """Return a job's error without the traceback if nobody's function failed: a file cannot be read."""
+    if (
+        _INPUT_ERROR not in error.remote_traceback
+        or f": {InputError.__name__}: " not in error.message
+    ):
+        return error
+    return JobFailedError(error.message, "", error.record, error.where, error.phase, error.number)
 
 
 def _open_closed_streams() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,7 +90,7 @@ def test_a_job_that_a_record_has_failed_says_that_such_records_can_be_skipped(
 ) -> None:
     said = str(JobFailedError(message, "", record))
 
-    assert ("skip_bad_records=N (--skip-bad-records N) goes on without" in said) == is_said
+    assert ("--skip-bad-records N) leaves out up to N such records" in said) == is_said
 
 
 def test_the_job_command_takes_what_may_be_skipped(
@@ -96,3 +99,37 @@ def test_the_job_command_takes_what_may_be_skipped(
     job = f"job word_count --input {__file__} --space {space_server.uri}"
     program.run(f"tuplemill {job} --on-bad-task never", exit=False)
     assert "job.on_bad_task is 'fail' or 'skip', not 'never'" in capsys.readouterr().err
+
+
+def test_input_that_cannot_be_read_is_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "friends").write_text('["a", "b"]\nno JSON\n')
+
+    with pytest.raises(SystemExit):
+        program.run(f"tuplemill job friend_count --local --input {tmp_path}/friends")
+
+    said = capsys.readouterr().err
+    assert "friends, line 2: is no JSON" in said
+    assert "In the worker" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["gone.py"], "there is no script gone.py: No such file"),
+        (["."], "there is no script .: it is a directory"),
+        (
+            [__file__, "gone.json"],
+            "gone.json: No such file or directory; name a file of JSON lines",
+        ),
+    ],
+)
+def test_a_script_or_data_that_cannot_be_read_is_one_line(words: list[str], part: str) -> None:
+    command = [sys.executable, "-c", "from jobs.entry import main; main()", "emit", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+    assert ended.returncode == 1
+    assert part in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
