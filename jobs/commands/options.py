@@ -32,7 +32,7 @@ class _Option(Argument):
     """An option whose value is checked."""
 
     def __repr__(self) -> str:  # as invoke names one that lacks its value
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{str(self.name).replace('_', '-')}"
 
     def set_value(self, value: Any, cast: bool = True) -> None:
         try:
@@ -40,5 +40,5 @@ class _Option(Argument):
         except ValueError:
             whole = "whole " if self.kind is int else ""
             raise ParseError(
-                f"error: --{self.name.replace('_', '-')} wants a {whole}number, not {value!r}"
+                f"error: --{str(self.name).replace('_', '-')} wants a {whole}number, not {value!r}"
             ) from None

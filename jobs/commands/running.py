@@ -34,7 +34,7 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.tenure import driver_of
 from mapreduce.errors import shorten
-from tuplespace import RemoteSpace, TupleSpaceError, connect
+from tuplespace import RemoteSpace, SpaceUnreachableError, TupleSpaceError, connect
 from tuplespace.serve import say
 
 _ROWS = {"rows": "rows to print; 0: all (default: 20; with --json: all)"}
@@ -106,7 +106,12 @@ def job(
         runs.append(run)
         if not local:
             sys.stderr.write(f"job {run.id}; should this process die, {_remedy(run)}\n")
-        return follow(run, place if isinstance(place, RemoteSpace) else None)
+        try:
+            return follow(run, place if isinstance(place, RemoteSpace) else None)
+        except SpaceUnreachableError as error:  # it tells of `resume`
+            if work is step:
+                raise
+            raise JobsError(f"{error}; that is this step alone: run {which} again") from None
 
     runs: list[JobRun] = []
     with _interruptible(), _engine(space, name, key_file, local) as engine:
