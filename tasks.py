@@ -9,7 +9,12 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from jobs.cli import *  # noqa: F403  # every command is a task here
+from jobs.starting import begun, quiet
+
+quiet()
+from jobs.cli import *  # noqa: E402, F403  # every command is a task here
+
+begun()
 
 ROOT = Path(__file__).parent
 BENCHMARKS = (

@@ -100,7 +100,8 @@ def build(name: str, paths: str | Sequence[str], **options: object) -> MapReduce
     try:
         inspect.signature(build_job).bind(paths, **options)
     except TypeError as error:
-        raise JobOptionsError(f"{name}: {error}") from None
+        known = options_of(name) or "none"
+        raise JobOptionsError(f"{name}: {error}; its options: {known}") from None
     return build_job(paths, **options)
 
 

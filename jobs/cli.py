@@ -5,7 +5,10 @@ Each command says in one line what it does, in `jobs.commands`; what it does sta
 
 from __future__ import annotations
 
-from invoke import Collection, Program
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from invoke import Collection, ParseError, Program
 
 from jobs.commands.handling import take, write
 from jobs.commands.looking import list_jobs, status, tuples
@@ -24,5 +27,34 @@ TASKS = (
     write,
 )  # fmt: skip
 
-program = Program(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
+
+class _CommandLine(Program):
+    """One that says, whatever was mistyped, where to read on."""
+
+    def parse_tasks(self) -> None:
+        """Read the words of the command line, as invoke does."""
+        with _reading_on(self.binary):
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        """Print help or the commands, if that is what was asked for."""
+        with _reading_on(self.binary):
+            super().parse_cleanup()
+
+
+@contextmanager
+def _reading_on(binary: str) -> Iterator[None]:
+    try:
+        yield
+    except ParseError as error:
+        if str(error).startswith("error: "):  # it is our own, and complete
+            raise
+        name = getattr(error.context, "name", None)
+        read_on = f"--help {name}` tells what it takes" if name else "--list` tells the commands"
+        raise ParseError(
+            f"error: {str(error).rstrip('!')}; `{binary} {read_on}", error.context
+        ) from None
+
+
+program = _CommandLine(namespace=Collection(*TASKS), name="tuplemill", binary="tuplemill",
                   binary_names=["tuplemill"])  # fmt: skip

@@ -42,7 +42,7 @@ def run() -> bool:
     say(f"a tuple space at {engine.uri}, two workers")
     started = time.monotonic()
     run = job.submit(engine)
-    results = follow(run, private=True)
+    results = follow(run)
     rows = word_count.table(results)
     print_table(word_count.COLUMNS, rows[:_ROWS], word_count.TITLE)
     words = sum(count for _, count in rows)

@@ -31,6 +31,7 @@ import signal
 from workers.errors import summary
 
 _RECORD_REPR_LIMIT = 200
+_SKIP_HINT = "skip_bad_records=N (invoke job: --skip-bad-records N) leaves out up to N such records"
 
 
 class MapReduceError(Exception):
@@ -167,6 +168,8 @@ class JobFailedError(MapReduceError):
             lines.append(f"  record: {self.record}")
         if self.where:
             lines.append(f"  from:   {self.where}")
+        if self.record is not None and "bad record" not in self.message:  # they are skipped already
+            lines.append(f"  next:   {_SKIP_HINT}")
         if self.remote_traceback:
             lines.append(f"\nIn the worker:\n{self.remote_traceback.rstrip()}")
         return "\n".join(lines)

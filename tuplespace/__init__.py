@@ -18,6 +18,7 @@
 #   index positions lines waiting                      its parts: finding entries, finding waiters
 #   entry template values errors                       what everything stands on
 
+from tuplespace import starting as starting  # isort: skip  # first, see there
 from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect
 from tuplespace.errors import (

@@ -132,6 +132,8 @@ class RemoteSpace(SpaceVerbs):
 
     Attributes:
         uri: The space's. name: Its name, if the ring found it; else "".
+        away_until: Until when a call is repeated that found no space, by `time.monotonic`; None: the
+            last connection that was wanted was made.
     """
 
     def __init__(self, uri: str, key: Key, retry_for: float = 60.0, name: str = "") -> None:
@@ -153,6 +155,7 @@ class RemoteSpace(SpaceVerbs):
         # What the space said of itself; it is asked with the first connection.
         self._tuple_bytes, self._is_open = Limits.tuple_bytes, False
         self.admissions = 0
+        self.away_until: float | None = None
         self._closing = threading.Event()
 
     def _begin_after_fork(self) -> None:
@@ -218,6 +221,7 @@ class RemoteSpace(SpaceVerbs):
                 if now - up_since > _STEADY_SECONDS:
                     give_up_at, pause = math.inf, _FIRST_PAUSE
                 give_up_at = min(give_up_at, now + self.retry_for)
+                self.away_until = give_up_at
                 if now >= give_up_at:
                     raise self._unreachable(error, sent) from None
                 if self._closing.wait(min(pause, give_up_at - now)):
@@ -236,6 +240,7 @@ class RemoteSpace(SpaceVerbs):
         space_id = str(admission["space"])
         self._tuple_bytes, self._is_open = admission["tuple_bytes"], admission["is_open"]
         self.admissions += 1
+        self.away_until = None
         known, lane.space_id = lane.space_id or self._space_id, space_id
         with self._lock:
             if self._space_id != space_id:

@@ -48,6 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     # Until the agent handles it: leave by the way that removes the folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     drain = options.drain
     if drain is None:
         drain = 0.0 if options.embedded else DRAIN_SECONDS

@@ -40,6 +40,7 @@ from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.memory import resident, worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
+from workers.seeking import seek
 from workers.servers import Listing, Serving
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
@@ -211,6 +212,7 @@ class Agent:
 
         Meanwhile the keeper keeps what runs claimed, and gives back what the workers give back.
         """
+        self._voice.draining(len(self._running), self._drain_seconds)
         self._space.retry_for = 1.0
         self._presence.withdraw()
         deadline = time.monotonic() + self._drain_seconds
@@ -359,15 +361,9 @@ class Agent:
 
     def _look_again(self) -> None:
         """Look for a space that the ring has found by its name: it may be elsewhere now."""
-        name = self._space.name
-        if name and not self._stopping.is_set():
-            with (
-                suppress(errors.TupleSpaceError),
-                connect(name=name, key_file=self._key_file, retry_for=0) as found,
-            ):
-                if found.uri != self._space.uri:
-                    self._voice.say(f"{self.name}: the space {name!r} has moved to {found.uri}")
-                    self._space.uri = found.uri
+        if not self._stopping.is_set() and seek(self._space, self._key_file):
+            moved = f"the space {self._space.name!r} has moved to {self._space.uri}"
+            self._voice.say(f"{self.name}: {moved}")
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]

@@ -28,6 +28,14 @@ class Voice:
         with suppress(OSError, ValueError):
             self._announce(line)
 
+    def draining(self, tasks: int, seconds: float) -> None:
+        """Say that the agent leaves once these tasks, which run, have ended; nothing if none does."""
+        if tasks and seconds:
+            self.say(
+                f"worker {self._name} stops: {tasks} running task{'s' * (tasks > 1)} may take up to "
+                f"{seconds:g} s to end; another Ctrl-C or SIGTERM ends {'them' if tasks > 1 else 'it'} at once"
+            )
+
     def away(self, error: Exception) -> None:
         """Say that the agent goes on trying, now and then."""
         now = time.monotonic()

@@ -15,8 +15,9 @@ from invoke import Exit, task
 
 from jobs.commands.options import Command
 from jobs.errors import JobsError
+from jobs.starting import begun
 from jobs.terminal.tables import print_error
-from mapreduce import JobFailedError, MapReduceError
+from mapreduce import InputError, JobFailedError, MapReduceError
 from tuplespace import TupleSpaceError
 from tuplespace.serve import mute
 from workers import WorkerError
@@ -24,6 +25,7 @@ from workers import WorkerError
 #: What a full disk, and one that breaks, say.
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
+_INPUT_ERROR: Final = f"{InputError.__module__}.{InputError.__qualname__}: "
 #: What invoke takes for the first thing that a command works on.
 _HELP: Final = ("--help", "-h")
 
@@ -41,6 +43,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            begun()
             _open_closed_streams()
             if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
                 name = options.get("name", function.__name__)
@@ -49,7 +52,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*args, **kwargs)
             except JobFailedError as error:
-                sys.stderr.write(f"error: {error}\n")
+                sys.stderr.write(f"error: {_told(error)}\n")
                 raise Exit(code=1) from None
             except (TupleSpaceError, WorkerError, MapReduceError, JobsError) as error:
                 print_error(error)
@@ -70,6 +73,16 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         return task(klass=Command, **options)(guarded)
 
     return decorate
+
+
+def _told(error: JobFailedError) -> JobFailedError:
+    """Return a job's error without the traceback if nobody's function failed: a file cannot be read."""
+    if (
+        _INPUT_ERROR not in error.remote_traceback
+        or f": {InputError.__name__}: " not in error.message
+    ):
+        return error
+    return JobFailedError(error.message, "", error.record, error.where, error.phase, error.number)
 
 
 def _open_closed_streams() -> None:

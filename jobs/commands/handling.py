@@ -45,6 +45,8 @@ def take(
     wanted = parse_template(template)
     if not timeout >= 0:
         raise JobsError(f"--timeout is a number of seconds from 0, not {timeout}")
+    if limit < 1:
+        raise JobsError(f"--limit is a whole number from 1, not {limit}")
     patience = None if timeout == math.inf else timeout
     with sigterm_interrupts(), look_into(space, name, key_file) as remote:
         try:
@@ -80,6 +82,8 @@ def write(
     lease: float = math.inf,
 ) -> None:  # fmt: skip
     """Write a tuple, or one for each line of standard input."""
+    if not lease >= 0:
+        raise JobsError(f"--lease is a number of seconds from 0, not {lease}")
     lives = None if lease == math.inf else lease
     value = None if tuple == "-" else parse_tuple(tuple)
     with sigterm_interrupts(), look_into(space, name, key_file) as remote:

@@ -31,9 +31,14 @@ _KEPT = ("kind", "default", "help", "positional", "optional", "incrementable", "
 class _Option(Argument):
     """An option whose value is checked."""
 
+    def __repr__(self) -> str:  # as invoke names one that lacks its value
+        return f"--{str(self.name).replace('_', '-')}"
+
     def set_value(self, value: Any, cast: bool = True) -> None:
         try:
             super().set_value(value, cast)
         except ValueError:
             whole = "whole " if self.kind is int else ""
-            raise ParseError(f"error: --{self.name} wants a {whole}number, not {value!r}") from None
+            raise ParseError(
+                f"error: --{str(self.name).replace('_', '-')} wants a {whole}number, not {value!r}"
+            ) from None

@@ -25,6 +25,7 @@ from jobs.errors import JobsError
 from jobs.steps import run_steps
 from jobs.terminal.documents import print_json
 from jobs.terminal.following import Interrupted, follow
+from jobs.terminal.overview import step_label, whole_of
 from jobs.terminal.reports import Step, print_report, report_document, step_of
 from jobs.terminal.tables import print_table
 from mapreduce import Blocks, JobRun, MapReduceJob
@@ -33,7 +34,7 @@ from mapreduce.engine.embedded import EmbeddedEngine
 from mapreduce.engine.interface import Engine
 from mapreduce.engine.tenure import driver_of
 from mapreduce.errors import shorten
-from tuplespace import RemoteSpace, TupleSpaceError, connect
+from tuplespace import RemoteSpace, SpaceUnreachableError, TupleSpaceError, connect
 from tuplespace.serve import say
 
 _ROWS = {"rows": "rows to print; 0: all (default: 20; with --json: all)"}
@@ -99,14 +100,18 @@ def job(
             step.map_tasks = map_tasks or step.map_tasks
         step.reduce_tasks = reduce_tasks or step.reduce_tasks
         step.skip_bad_records, step.on_bad_task = skip_bad_records, on_bad_task
-        label = which if work is step else f"{which}, step {len(runs) + 1}"
-        run = step.submit(engine(), label=label)
+        label = which if work is step else step_label(which, len(runs) + 1)
+        place = engine()
+        run = step.submit(place, label=label)
         runs.append(run)
         if not local:
-            sys.stderr.write(
-                f"job {run.id}; should this process die, `invoke resume {run.id}` goes on with it\n"
-            )
-        return follow(run, private=local)
+            sys.stderr.write(f"job {run.id}; should this process die, {_remedy(run)}\n")
+        try:
+            return follow(run, place if isinstance(place, RemoteSpace) else None)
+        except SpaceUnreachableError as error:  # it tells of `resume`
+            if work is step:
+                raise
+            raise JobsError(f"{error}; that is this step alone: run {which} again") from None
 
     runs: list[JobRun] = []
     with _interruptible(), _engine(space, name, key_file, local) as engine:
@@ -114,6 +119,13 @@ def job(
     if not runs:
         raise JobsError(f"{which} had no job to run")
     _print_results([step_of(run) for run in runs], which, ready_made, results, rows, json)
+
+
+def _remedy(run: JobRun) -> str:
+    """Say what helps when the driver of a job has died."""
+    if whole := whole_of(run.label):
+        return f"run {whole} again: `invoke resume {run.id}` ends this step alone"
+    return f"`invoke resume {run.id}` goes on with it"
 
 
 def _check_rows(rows: int) -> None:
@@ -170,7 +182,12 @@ def resume(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
             f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
         )
-        results = follow(run, records_before=done.records)
+        if whole := whole_of(run.label):
+            sys.stderr.write(
+                f"it is one step of {whole}: what it makes is shown, and no other step runs; for the "
+                f"whole, run {whole} again\n"
+            )
+        results = follow(run, remote, records_before=done.records)
         _print_results([step_of(run)], run.label, CATALOGUE.get(run.label), results, rows, json)
 
 

@@ -37,7 +37,10 @@ def sample(_: Context, which: str, folder: str = "", size: int = 1) -> None:
     try:
         files = make_sample(which, path, size)
     except OSError as error:
-        raise JobsError(f"cannot write the sample to {path}: {error.strerror or error}") from None
+        raise JobsError(
+            f"cannot write the sample to {path}: {error.strerror or error}; "
+            "name a folder with --folder"
+        ) from None
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     wanted = [name for name in options_of(which).split(", ") if name and "=" not in name]
     options = "".join(f" --option {name}=..." for name in wanted)

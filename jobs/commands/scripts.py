@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import stat
 import sys
 import tempfile
 import traceback
@@ -62,8 +64,10 @@ def emit(
     """Run a script that emits (`emit wordcount.py books.json`), unchanged; see docs/styles/emit.md."""
     if workers < 0:
         raise JobsError(f"--workers is a whole number from 1, not {workers}")
-    if not Path(script).is_file():
-        raise JobsError(f"there is no script {script}")
+    if reason := _unreadable(script):
+        raise JobsError(f"there is no script {script}: {reason}")
+    if data and (reason := _unreadable(data)):
+        raise JobsError(f"no data for {script}: {data}: {reason}; name a file of JSON lines")
     with sigterm_interrupts(), ExitStack() as stack:
         remote = None
         if space or name or key_file:
@@ -83,6 +87,16 @@ def emit(
         except Exception as error:  # noqa: BLE001  # a script raises whatever it likes
             _print_traceback(error, script)
             raise Exit(code=1) from None
+
+
+def _unreadable(path: str) -> str:
+    """Say why a file, or a pipe, cannot be read; empty: it can be."""
+    try:
+        if stat.S_ISDIR(Path(path).stat().st_mode):
+            return "it is a directory"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(path, os.R_OK) else "this user may not read it"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from invoke import Context
 
 from jobs.commands.command import KEY_FILE, NAME, SPACE, command
+from jobs.errors import JobsError
 from tuplespace.discovery import DEFAULT_NAME
 from tuplespace.frames import DEFAULT_PORT
 from tuplespace.serve import default_store, say
@@ -57,6 +58,10 @@ def worker(
     host: str = "", name: str = "", memory: str = "", drain: float = DRAIN_SECONDS,
 ) -> None:  # fmt: skip
     """Run tasks of a space on this machine until Ctrl-C."""
+    if processes < 0:
+        raise JobsError(f"--processes is a whole number from 1, not {processes}")
+    if not drain >= 0:
+        raise JobsError(f"--drain is a number of seconds from 0, not {drain}")
     serve_worker(
         space or None, processes or None, key_file=key_file or None, work_dir=work_dir or None,
         host=host or None, announce=say, name=name or None, memory=memory or None,

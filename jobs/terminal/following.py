@@ -11,11 +11,15 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
+from jobs.terminal.absence import Absence
 from jobs.terminal.progress import ProgressDisplay
 from mapreduce import JobCancelledError, JobRun
 from mapreduce.errors import shorten
+from mapreduce.report import Progress
+from tuplespace import RemoteSpace
 
 _INTERRUPTED: Final = 130
 
@@ -24,32 +28,38 @@ class Interrupted(KeyboardInterrupt):
     """Raised when Ctrl-C has ended a job, and what is left of it was said."""
 
 
-def follow(run: JobRun, private: bool = False, records_before: int = 0) -> list[Any]:
+def follow(run: JobRun, space: RemoteSpace | None = None, records_before: int = 0) -> list[Any]:
     """Show a job's progress on stderr until it has ended; return its results. Interrupted, cancel it.
 
     Args:
-        run: The job. private: Its space and workers end with it.
+        run: The job. space: Where it is; None: its space and workers are its own, and end with it.
         records_before: That were read before this driver began.
 
     Raises:
         Interrupted: The job was cancelled. Exception: As `JobRun.result`.
     """
+    absence = None if space is None else Absence(space)
     try:
         display = ProgressDisplay(records_before=records_before)
         try:  # no `with`: Ctrl-C may come while it begins
             display.start()
             while not run.wait(0.1):
-                display.update(run.progress())
+                display.update(_progress(run, absence))
             display.update(run.progress())
         finally:
             display.stop()
         return run.result()
     except KeyboardInterrupt:
-        _cancel(run, private)
+        _cancel(run, private=space is None)
         raise Interrupted from None
     except BaseException:
         run.cancel()
         raise
+
+
+def _progress(run: JobRun, absence: Absence | None) -> Progress:
+    progress, notice = run.progress(), absence.notice() if absence is not None else ""
+    return replace(progress, notice=notice) if notice else progress
 
 
 def _cancel(run: JobRun, private: bool) -> None:

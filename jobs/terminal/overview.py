@@ -7,6 +7,7 @@ under these names: what is not as it should be is not shown.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -31,6 +32,7 @@ _PROCESS: Final = (int, int)
 _READY: Final = ("task", str, str, int, str, str, bytes)
 _JOB: Final = ("job", str, dict)
 _BURIED: Final = ("buried", str, str, int, dict)
+_STEP: Final = re.compile(r"(\w+), step \d+", re.ASCII)
 _PROGRESS: Final = ("progress", str, str, (int, int), (int, int), float)
 
 
@@ -171,14 +173,33 @@ def jobs_in(space: Space) -> list[Job]:
     jobs = []
     for place, (_, id, about) in enumerate(found):
         ready = space.count(("task", id, *[None] * 5)) if place < JOBS_COUNTED else None
-        driver = f"none: invoke resume {id}" if id in waiting else _text(about.get("driver"))
+        label = _text(about.get("label"))
+        driver = _without_driver(id, label) if id in waiting else _text(about.get("driver"))
         maps, reduces = _number(about.get("maps")), _number(about.get("reduces"))
         (maps_done, maps), (reduces_done, reduces), seconds = told.get(
             id, ((None, maps), (None, reduces), None)
         )
-        jobs.append(Job(id, _text(about.get("label")), maps, reduces, ready, driver,
+        jobs.append(Job(id, label, maps, reduces, ready, driver,
                         maps_done, reduces_done, seconds))  # fmt: skip
     return jobs
+
+
+def _without_driver(id: str, label: str) -> str:
+    """Say what is to be done about a job that nobody drives."""
+    if whole := whole_of(label):
+        return f"none: run {whole} again (invoke resume {id}: this step alone)"
+    return f"none: invoke resume {id}"
+
+
+def step_label(whole: str, number: int) -> str:
+    """Return what a step of a ready-made job is called, from 1."""
+    return f"{whole}, step {number}"
+
+
+def whole_of(label: str) -> str:
+    """Return the name of the ready-made job that a job of this label is a step of; empty: it is none."""
+    found = _STEP.fullmatch(label)
+    return found[1] if found else ""
 
 
 def claimed_tasks(space: Space, job: str) -> int:

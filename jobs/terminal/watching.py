@@ -88,17 +88,16 @@ _Show = Callable[[Overview | None, str], None]
 def _look_on(
     space: Space, uri: str, every: float, show: _Show, wait: Callable[[float], Any]
 ) -> None:
-    lookout, seen, trouble, away_since = Lookout(), None, "", 0.0
+    lookout, seen, trouble, seen_at = Lookout(), None, "", time.monotonic()
     while True:
         try:
             seen, trouble = lookout.look(space, uri, time.monotonic()), ""
+            seen_at = time.monotonic()
         except SpaceLostError:
             lookout, seen = Lookout(), None
             trouble = "the space was away and is back, empty: it was kept in memory only"
         except SpaceUnreachableError:
-            if not trouble:
-                away_since = time.monotonic()
-            away = seconds_text(time.monotonic() - away_since)
+            away = seconds_text(time.monotonic() - seen_at)
             trouble = f"the space {uri} is away, for {away} now; asking again"
         show(seen, trouble)
         wait(every)

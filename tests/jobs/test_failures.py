@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from rich.console import Console
 
 from jobs.cli import program
 from jobs.terminal.failures import SHOWN, print_buried, print_skipped
+from mapreduce import JobFailedError
 from mapreduce.report import SkippedTask
 from mapreduce.skipping import SkippedRecord
 
@@ -73,9 +77,59 @@ def test_a_long_reason_does_not_fill_the_screen() -> None:
     assert 100 < text_of(shown).count("x") < 200
 
 
+@pytest.mark.parametrize(
+    "message, record, is_said",
+    [
+        ("map 3 failed on lab1/7: ValueError: no", "'r1'", True),
+        ("map 3 failed on lab1/7: ValueError: no", None, False),  # it may be anything
+        ("map 3 failed on lab1/7: more than 2 bad records: a.txt, line 3: 'r1'", "'r1'", False),
+    ],
+)
+def test_a_job_that_a_record_has_failed_says_that_such_records_can_be_skipped(
+    message: str, record: str | None, is_said: bool
+) -> None:
+    said = str(JobFailedError(message, "", record))
+
+    assert ("--skip-bad-records N) leaves out up to N such records" in said) == is_said
+
+
 def test_the_job_command_takes_what_may_be_skipped(
     space_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = f"job word_count --input {__file__} --space {space_server.uri}"
     program.run(f"tuplemill {job} --on-bad-task never", exit=False)
     assert "job.on_bad_task is 'fail' or 'skip', not 'never'" in capsys.readouterr().err
+
+
+def test_input_that_cannot_be_read_is_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "friends").write_text('["a", "b"]\nno JSON\n')
+
+    with pytest.raises(SystemExit):
+        program.run(f"tuplemill job friend_count --local --input {tmp_path}/friends")
+
+    said = capsys.readouterr().err
+    assert "friends, line 2: is no JSON" in said
+    assert "In the worker" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["gone.py"], "there is no script gone.py: No such file"),
+        (["."], "there is no script .: it is a directory"),
+        (
+            [__file__, "gone.json"],
+            "gone.json: No such file or directory; name a file of JSON lines",
+        ),
+    ],
+)
+def test_a_script_or_data_that_cannot_be_read_is_one_line(words: list[str], part: str) -> None:
+    command = [sys.executable, "-c", "from jobs.entry import main; main()", "emit", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+    assert ended.returncode == 1
+    assert part in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -101,6 +101,7 @@ def test_of_several_steps_each_is_named_and_there_is_a_report_of_the_whole(
     assert out.splitlines()[2] == "be       12"
     assert len(re.findall(r"^chain, step [12] +1 +1 +0 +6 ", err, re.M)) == 2
     assert "4 tasks on " in err
+    assert err.count("should this process die, run chain again: `invoke resume ") == 2
     document = json.loads(run(capsys, *words, "--json")[0])
     assert [step["label"] for step in document["steps"]] == ["chain, step 1", "chain, step 2"]
     assert document["id"] == document["steps"][1]["id"]

@@ -135,10 +135,16 @@ def test_a_line_that_is_no_tuple_is_named_and_what_was_written_before_it(
     [
         (["take", '("a"'], "never closed"),
         (["take", '("a",)', "--timeout", "-1"], "--timeout is a number of seconds from 0"),
-        (["take", '("a",)', "--limit", "0"], "limit"),
+        (["take", '("a",)', "--limit", "0"], "--limit is a whole number from 1"),
         (["write", '("a", ...)'], "wildcards are for templates"),
         (["write", '("a", <opaque 7 bytes>)'], "cannot read it"),
-        (["write", '("a",)', "--lease", "-1"], "lease"),
+        (["write", '("a",)', "--lease", "-1"], "--lease is a number of seconds from 0"),
+        (
+            ["write"],
+            "did not receive required positional arguments: 'tuple'; `tuplemill --help write`",
+        ),
+        (["write", '("a",)', "--leese", "1"], "'--leese'"),
+        (["take", '("a",)', "--timeout"], "--timeout needed value"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(invoke: Any, words: list[str], part: str) -> None:

@@ -196,6 +196,15 @@ def test_jobs_are_listed_with_their_driver_and_with_what_is_ready_and_claimed(
     }  # fmt: skip
 
 
+def test_of_a_step_without_driver_it_is_said_that_the_whole_is_to_be_run_again(
+    invoke: Any, remote: RemoteSpace
+) -> None:
+    remote.write_many([job("j1", label="page_rank, step 3"), ("driver", "j1", 1, "lab2/9")])
+
+    [row] = table(invoke("status").stdout, "Jobs")
+    assert row[-1] == "none: run page_rank again (invoke resume j1: this step alone)"
+
+
 def test_how_far_a_job_is_stands_there_as_its_driver_has_told(
     invoke: Any, remote: RemoteSpace
 ) -> None:

@@ -461,16 +461,19 @@ def test_the_command_line_resumes_and_cancels(
             timeout=30, check=False,
         )  # fmt: skip
 
-    process, job = drivers.start()
+    a_step = DRIVE.replace("sys.argv[1]", 'sys.argv[1], label="chain, step 1"')
+    process, job = drivers.start(drive=a_step)
     eventually(lambda: (drivers.let(JOB_FIRSTS[0]), drivers.done())[1])
     process.kill()
     with connect(standing_cluster.uri) as space:
         eventually(lambda: not driver_of(space, job))
-    assert f"none: invoke resume {job}" in invoke("status").stdout
+    whole = f"none: run chain again (invoke resume {job}: this step alone)"
+    assert whole in invoke("status").stdout
     drivers.let(*JOB_FIRSTS, "reduce")
     resumed = invoke("resume", job)
     assert resumed.returncode == 0, resumed.stderr
     assert f"job {job} goes on: " in resumed.stderr
+    assert "it is one step of chain: what it makes is shown, and no other step" in resumed.stderr
     assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stderr
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
 

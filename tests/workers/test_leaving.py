@@ -107,6 +107,8 @@ def test_told_twice_an_agent_ends_at_once_and_another_goes_on_without_waiting_fo
     leaving.process.send_signal(number)
     eventually(lambda: job.space.count(("worker", *[None] * 4)) == 0)
     assert leaving.process.poll() is None
+    [told] = eventually(lambda: [line for line in leaving.lines if " stops: " in line])
+    assert "1 running task may take up to 60 s to end; another Ctrl-C or SIGTERM ends" in told
 
     started = time.monotonic()
     assert leaving.stop(number, within=5) == 0
