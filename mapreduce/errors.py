@@ -97,7 +97,8 @@ class RecordFailedError(MapReduceError):
 
     def __str__(self) -> str:
         place = self.where or (f"number {self.position}" if self.position >= 0 else "")
-        return f"failed on {self.kind} {self.record}" + (f" ({place})" if place else "")
+        text = f"failed on {self.kind} {self.record}" + (f" ({place})" if place else "")
+        return text if self.__cause__ is None else f"{text}: {summary(self.__cause__)}"
 
 
 class ProgramFailedError(MapReduceError):

@@ -116,7 +116,7 @@ def test_a_failing_line_is_named_with_its_file_and_number(tmp_path, combine):
 
 
 def test_a_failing_key_is_named_with_its_partition():
-    with pytest.raises(RecordFailedError, match=r"key 'b' \(partition 0\)"):
+    with pytest.raises(RecordFailedError, match=r"key 'b' \(partition 0\): ZeroDivisionError: "):
         run_sequential(
             splits=plan_splits(["a", "b"]),
             map=each(lambda record: [(record, 1)]),
