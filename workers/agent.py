@@ -33,11 +33,11 @@ from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
 from tuplespace.resources import cores
 from tuplespace.security import load_key
-from workers.blocks import occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
 from workers.claims import CLAIM_LEASE, Claims
 from workers.clerk import Clerk
 from workers.errors import WorkerError
+from workers.folders import occupy, remove_deserted, work_folder
 from workers.memory import resident, worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
 from workers.servers import Listing, Serving
@@ -67,7 +67,7 @@ class Agent:
     Args:
         uri: The space's; None: as `tuplespace.connect` finds it. name: Its name on the local
             network, instead. processes: How many workers; None: one a core.
-        key_file: The cluster key. work_dir: For blocks and code, see `blocks.work_folder`.
+        key_file: The cluster key. work_dir: For blocks and code, see `folders.work_folder`.
         host: This host's name, told to others; agents that share a name share their files.
         announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.

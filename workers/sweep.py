@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tuplespace.interface import Space
-from workers.blocks import remove_deserted
 from workers.child import Child
 from workers.claims import Claims, clear_job, deserted_jobs
+from workers.folders import remove_deserted
 from workers.shelf import Shelf
 
 #: After so many seconds a job that has ended is cleared away once more: by then a result that a dead
