@@ -5,7 +5,10 @@ One folder for all agents of a user on a host::
     <root>/<space id>/<job>/map-12-5f0c.blocks
     <root>/<space id>/.in-use                     locked by everybody who works for the space
     <root>/<space id>/<job>/.until                when it may go at the earliest: its time of change
-    <root>/code/<digest>/                         modules of jobs, see `bundles`
+    <root>/code/<digest>/                         modules of jobs, see `bundles`; locked by the workers
+                                                  that have imported them, and changed by each use
+
+A lock ends with its process, however that ends; a pid may be another's by then.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from workers.errors import WorkFolderError
 
@@ -69,6 +73,19 @@ def occupy(folder: Path) -> Any:
     raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
 
 
+def occupy_new(folder: Path) -> IO[str]:
+    """Mark a folder that we have just made as in use for as long as the returned file is open.
+
+    Raises:
+        OSError: It cannot be marked.
+    """
+    draft = folder / f"{_MARK}.draft"
+    mark = open(draft, "a")  # noqa: SIM115  # the caller closes it
+    fcntl.flock(mark, fcntl.LOCK_SH)
+    draft.rename(folder / _MARK)  # who sees the mark sees it locked
+    return mark
+
+
 def keep_for(folder: Path, seconds: float) -> None:
     """Let a job's folder, if there is one, outlive its driver by so many seconds."""
     with contextlib.suppress(OSError):
@@ -76,11 +93,57 @@ def keep_for(folder: Path, seconds: float) -> None:
         os.utime(folder / _UNTIL, times=(time.time() + seconds,) * 2)
 
 
-def remove_deserted(root: Path) -> None:
-    """Delete the folders of spaces that nobody on this host works for any more."""
-    for mark in root.glob(f"*/{_MARK}"):
-        with contextlib.suppress(OSError), open(mark) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
-                continue
-            shutil.rmtree(mark.parent, ignore_errors=True)
+def remove_deserted(root: Path, pattern: str = "*") -> None:
+    """Delete the folders that are marked as in use and are not any more.
+
+    Args:
+        root: Where they are. pattern: Of their names. Those of other users are left alone.
+    """
+    for mark in root.glob(f"{pattern}/{_MARK}"):
+        with contextlib.suppress(OSError):
+            if mark.parent.stat(follow_symlinks=False).st_uid == os.getuid():
+                _remove_if_deserted(mark)
+
+
+def _remove_if_deserted(mark: Path) -> None:
+    with open(mark) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
+            return
+        shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def use(folder: Path) -> int | None:
+    """Mark a folder of code as used now, and as in use while the returned descriptor is open.
+
+    Returns:
+        The descriptor; None: the folder is not there, or was deleted just now.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):  # not every file system has locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        os.utime(descriptor)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def remove_unused(root: Path, seconds: float) -> None:
+    """Delete the folders of code beneath this one that are not in use, nor were for so long."""
+    for folder in root.glob("*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(descriptor).st_mtime > seconds:
+                    # Killed while we delete it, we leave no half of it for anybody to import.
+                    gone = root / f".gone-{secrets.token_hex(8)}"
+                    folder.rename(gone)
+                    shutil.rmtree(gone, ignore_errors=True)
+            finally:
+                os.close(descriptor)
