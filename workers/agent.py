@@ -39,6 +39,7 @@ from workers.clerk import Clerk
 from workers.errors import WorkerError
 from workers.folders import occupy, remove_deserted, work_folder
 from workers.memory import resident, worker_limit
+from workers.moved import follow
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
 from workers.servers import Listing, Serving
 from workers.shelf import Errand, Shelf
@@ -249,13 +250,15 @@ class Agent:
         again: list[Errand] = []  # still running, as far as the shelf knows
         while not self._stopping.is_set():
             assigned = self._assignment._replace(block_uri=self._server.uri)
-            child = Child(assigned, self._relay)
+            child = Child(assigned, self._relay, self._shelf.look)
             self._children.add(child)
             try:
                 if self._stopping.is_set():  # the drain may not have seen it
                     return
                 child.wait_ready()
-                while (group := again or self._shelf.next_group()) is not None:
+                while (group := again or self._shelf.next_group(child.has_ended)) is not None:
+                    if not group:
+                        raise child.death()
                     again = group if self._server.uri != assigned.block_uri else []
                     if again:  # others would look for its blocks elsewhere
                         break
@@ -354,20 +357,10 @@ class Agent:
                 self._excuse(error)
                 if isinstance(error, errors.SpaceUnreachableError):
                     away_since = min(away_since, now)
-                    if time.monotonic() - away_since > _MOVED_SECONDS:
-                        self._look_again()
-
-    def _look_again(self) -> None:
-        """Look for a space that the ring has found by its name: it may be elsewhere now."""
-        name = self._space.name
-        if name and not self._stopping.is_set():
-            with (
-                suppress(errors.TupleSpaceError),
-                connect(name=name, key_file=self._key_file, retry_for=0) as found,
-            ):
-                if found.uri != self._space.uri:
-                    self._voice.say(f"{self.name}: the space {name!r} has moved to {found.uri}")
-                    self._space.uri = found.uri
+                    away = time.monotonic() - away_since > _MOVED_SECONDS
+                    if away and not draining and follow(self._space, self._key_file):
+                        moved = f"{self._space.name!r} has moved to {self._space.uri}"
+                        self._voice.say(f"{self.name}: the space {moved}")
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]
