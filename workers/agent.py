@@ -56,7 +56,9 @@ DRAIN_SECONDS: Final = 5.0
 _BEAT: Final = 0.25
 _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 1.0
+#: For so long the keeper rests while there is nothing to keep.
+_REST_SECONDS: Final = 0.75
 _BURY_SECONDS: Final = 2.0
 #: A space that the ring has found and that is away for so long is looked for again.
 _MOVED_SECONDS: Final = 15.0
@@ -106,7 +108,7 @@ class Agent:
         self._claim_lease = claim_lease
         self._watch = Watch(
             self._memory, lambda job: self._claims.timeouts.get(job),
-            lambda: list(self._running), self._ended,
+            lambda: list(self._running), self._shelf.wait_held, self._ended,
         )  # fmt: skip
         self._broken = ""
 
@@ -331,8 +333,10 @@ class Agent:
     def _keep(self) -> None:
         every = min(RENEW_SECONDS, self._claim_lease / 3)
         renew_at, sweep_at = time.monotonic(), time.monotonic() + _SWEEP_SECONDS
-        away_since = math.inf
+        away_since, at_rest = math.inf, False
         while not self._ended.is_set():
+            if at_rest:
+                self._shelf.wait_held(_REST_SECONDS)
             # Told to stop it has work to do at once, and then goes on until the drain is over.
             (self._ended if self._stopping.is_set() else self._stopping).wait(_BEAT)
             now = time.monotonic()
@@ -349,7 +353,8 @@ class Agent:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep.sweep(list(self._running))
                 idle = 0 if draining else self._shelf.idle
-                self._presence.tell(idle, self._tasks_running(), self._processes_now)
+                told = self._presence.tell(idle, self._tasks_running(), self._processes_now)
+                at_rest = told and idle == self._processes
                 away_since = math.inf
             except errors.ClosedError:
                 return

@@ -64,6 +64,7 @@ class Shelf:
         self._room_made = threading.Condition(lock)
         self._work_came = threading.Condition(lock)
         self._run_ended = threading.Condition(lock)
+        self._filled = threading.Condition(lock)
         self._waiting: deque[Errand] = deque()
         self._running: set[Errand] = set()
         self._answered: set[Errand] = set()
@@ -114,6 +115,7 @@ class Shelf:
             if self._closed:
                 surplus, self._waiting = [*surplus, *self._waiting], deque()
             self._work_came.notify(len(self._waiting))
+            self._filled.notify_all()
             return surplus
 
     def next_group(self, ended: threading.Event = _NEVER) -> list[Errand] | None:
@@ -240,6 +242,13 @@ class Shelf:
         with self._lock:
             return [*self._waiting, *self._running, *self._answered]
 
+    def wait_held(self, timeout: float) -> None:
+        """Wait while nothing is held, for at most `timeout` seconds; not if it is closed."""
+        with self._lock:
+            self._filled.wait_for(
+                lambda: self._waiting or self._running or self._answered or self._closed, timeout
+            )
+
     def overdue(self) -> list[Errand]:
         """Take off and return the tasks that have waited too long while the workers are busy."""
         with self._lock:
@@ -283,3 +292,4 @@ class Shelf:
             self._closed = True
             self._room_made.notify_all()
             self._work_came.notify_all()
+            self._filled.notify_all()

@@ -168,6 +168,21 @@ def test_a_worker_that_has_ended_gets_nothing_and_keeps_no_other_from_its_tasks(
     assert shelf.idle == 0
 
 
+def test_who_keeps_what_is_held_rests_until_there_is_something(background: Any) -> None:
+    shelf, closed = Shelf(1), Shelf(1)
+    resting = background(lambda: shelf.wait_held(60))
+    ending = background(lambda: closed.wait_held(60))
+    shelf.wait_held(0.01)
+    assert resting.running
+
+    shelf.add(errands(1))
+    resting.result()
+    shelf.wait_held(60)
+    assert ending.running
+    closed.close()
+    ending.result()
+
+
 def test_everything_is_held_until_its_result_is_confirmed() -> None:
     shelf = Shelf(1)
     run_one(shelf, 5.0)
