@@ -32,6 +32,7 @@ from mapreduce.inputs.splits import PlannedSplit
 from mapreduce.ledger import History, RecordedSplit, head_event, outcome_event, split_event
 from mapreduce.manning import Manning
 from mapreduce.outputs.results import Results
+from mapreduce.patience import Patience
 from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from mapreduce.reception import received
 from mapreduce.report import Progress, Report
@@ -90,6 +91,7 @@ class Driver:
         #: Guards the plan, which the feeder of a stream changes too.
         self._lock = threading.Condition()
         self._aims = Aims()
+        self._patience = Patience()
         self._stragglers = Stragglers(self._plan)
         self._tally = Tally()
         self._feeder: Feeder | None = None
@@ -197,6 +199,9 @@ class Driver:
                     engine.write(map(task_of, orders))
             engine.taken_in()
             engine.write(task_of(order, backup=True) for order in self._backups(engine))
+            with self._lock:
+                late = self._patience.due(self._plan, time.monotonic())
+            engine.write(map(task_of, late))
 
     def _send_work(self, engine: Engine) -> dict[str, Parcel]:
         work = self._planned.work
@@ -324,6 +329,7 @@ class Driver:
             self.report.moved_blocks += find_blocks(outcome, self._plan, engine)
         outcome, told, output = received(outcome, engine, len(self._plan.results))
         orders = self._decide(outcome, told, output, engine)
+        orders = self._patience.hold(outcome, orders, time.monotonic())
         if type(outcome.details.get("silent")) is str:  # who served the lost blocks is gone
             for order in orders:
                 if order.phase == MAP and not self._is_bound(MAP, order.number):

@@ -6,6 +6,7 @@
                ^ |  --ERROR--> issued again, RETRIES times, then the job fails
                | |  --DIED---> issued again, DEATHS times in all, then the job fails (if
                | |             it was for its memory, MEMORY_DEATHS times)
+               | |  --LOST, cut off--> issued again, LOSSES times: who serves what it reads is silent
                | '--LOST (reduce)--> waits; the maps whose blocks are gone, and no other agent of
                |                     their host has them (`relocate`), are voided, LOSSES times
                |                     each, then the job fails: nobody can reach where they run
@@ -52,7 +53,7 @@ DEATHS: Final = 4
 #: How many may because of the memory they used: another worker may have more, but a third try
 #: on the same data would only take longer to say so.
 MEMORY_DEATHS: Final = 2
-#: How often the output of one map may be gone when a reduce needs it.
+#: How often the output of one map may be gone when a reduce needs it, and one task be cut off.
 LOSSES: Final = 16
 
 
@@ -115,6 +116,7 @@ class Plan:
         self._deaths: Counter[tuple[str, int]] = Counter()
         self._memory_deaths: Counter[tuple[str, int]] = Counter()
         self._losses: Counter[int] = Counter()
+        self._cut_off: Counter[tuple[str, int]] = Counter()
         #: What may miss what a driver had sent that is dead by now.
         self._bereft: set[tuple[tuple[str, int], int]] = set()
         #: Outcomes that end the job unless another attempt, which is under way, ends OK.
@@ -309,6 +311,8 @@ class Plan:
 
     def _limit(self, outcome: Outcome) -> tuple[Counter[tuple[str, int]], int]:
         """Return where an outcome counts, and how many may."""
+        if outcome.is_cut_off:
+            return self._cut_off, LOSSES
         if outcome.status != DIED:
             return self._errors, self.options.retries
         if outcome.details.get("cause") == MEMORY:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mapreduce.engine.interface import Engine
 from mapreduce.plan import MAP
 from mapreduce.shuffle import MapOutput, output_in
-from workers.errors import BlockLostError
+from workers.errors import CUT_OFF, BlockLostError
 from workers.task import ERROR, LOST, OK, Outcome, Parcel
 
 
@@ -33,7 +33,7 @@ def received(outcome: Outcome, engine: Engine, reduce_tasks: int) -> Received:
     try:
         data = engine.receive(parcel)
     except BlockLostError as error:
-        lost = outcome._replace(status=LOST, details={"message": str(error)})
+        lost = outcome._replace(status=LOST, details={"message": str(error), CUT_OFF: True})
         return Received(lost, lost)
     output = output_in(data, reduce_tasks)
     if output is None:

@@ -33,11 +33,11 @@ from tuplespace.client import RemoteSpace
 from tuplespace.connect import connect, missing_key
 from tuplespace.resources import cores
 from tuplespace.security import load_key
-from workers.blocks import occupy, remove_deserted, work_folder
 from workers.child import Child, WorkerDiedError
 from workers.claims import CLAIM_LEASE, Claims
 from workers.clerk import Clerk
 from workers.errors import WorkerError
+from workers.folders import occupy, remove_deserted, work_folder
 from workers.memory import resident, worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
 from workers.seeking import seek
@@ -56,7 +56,9 @@ DRAIN_SECONDS: Final = 5.0
 _BEAT: Final = 0.25
 _SWEEP_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 1.0
+#: For so long the keeper rests while there is nothing to keep.
+_REST_SECONDS: Final = 0.75
 _BURY_SECONDS: Final = 2.0
 #: A space that the ring has found and that is away for so long is looked for again.
 _MOVED_SECONDS: Final = 15.0
@@ -68,7 +70,7 @@ class Agent:
     Args:
         uri: The space's; None: as `tuplespace.connect` finds it. name: Its name on the local
             network, instead. processes: How many workers; None: one a core.
-        key_file: The cluster key. work_dir: For blocks and code, see `blocks.work_folder`.
+        key_file: The cluster key. work_dir: For blocks and code, see `folders.work_folder`.
         host: This host's name, told to others; agents that share a name share their files.
         announce: Told what a person should know, line by line.
         drain: Seconds that running tasks may take to end once it is told to stop.
@@ -106,7 +108,7 @@ class Agent:
         self._claim_lease = claim_lease
         self._watch = Watch(
             self._memory, lambda job: self._claims.timeouts.get(job),
-            lambda: list(self._running), self._ended,
+            lambda: list(self._running), self._shelf.wait_held, self._ended,
         )  # fmt: skip
         self._broken = ""
 
@@ -251,13 +253,15 @@ class Agent:
         again: list[Errand] = []  # still running, as far as the shelf knows
         while not self._stopping.is_set():
             assigned = self._assignment._replace(block_uri=self._server.uri)
-            child = Child(assigned, self._relay)
+            child = Child(assigned, self._relay, self._shelf.look)
             self._children.add(child)
             try:
                 if self._stopping.is_set():  # the drain may not have seen it
                     return
                 child.wait_ready()
-                while (group := again or self._shelf.next_group()) is not None:
+                while (group := again or self._shelf.next_group(child.has_ended)) is not None:
+                    if not group:
+                        raise child.death()
                     again = group if self._server.uri != assigned.block_uri else []
                     if again:  # others would look for its blocks elsewhere
                         break
@@ -330,8 +334,10 @@ class Agent:
     def _keep(self) -> None:
         every = min(RENEW_SECONDS, self._claim_lease / 3)
         renew_at, sweep_at = time.monotonic(), time.monotonic() + _SWEEP_SECONDS
-        away_since = math.inf
+        away_since, at_rest = math.inf, False
         while not self._ended.is_set():
+            if at_rest:
+                self._shelf.wait_held(_REST_SECONDS)
             # Told to stop it has work to do at once, and then goes on until the drain is over.
             (self._ended if self._stopping.is_set() else self._stopping).wait(_BEAT)
             now = time.monotonic()
@@ -348,7 +354,8 @@ class Agent:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep.sweep(list(self._running))
                 idle = 0 if draining else self._shelf.idle
-                self._presence.tell(idle, self._tasks_running(), self._processes_now)
+                told = self._presence.tell(idle, self._tasks_running(), self._processes_now)
+                at_rest = told and idle == self._processes
                 away_since = math.inf
             except errors.ClosedError:
                 return
@@ -356,14 +363,10 @@ class Agent:
                 self._excuse(error)
                 if isinstance(error, errors.SpaceUnreachableError):
                     away_since = min(away_since, now)
-                    if time.monotonic() - away_since > _MOVED_SECONDS:
-                        self._look_again()
-
-    def _look_again(self) -> None:
-        """Look for a space that the ring has found by its name: it may be elsewhere now."""
-        if not self._stopping.is_set() and seek(self._space, self._key_file):
-            moved = f"the space {self._space.name!r} has moved to {self._space.uri}"
-            self._voice.say(f"{self.name}: {moved}")
+                    away = time.monotonic() - away_since > _MOVED_SECONDS
+                    if away and not draining and seek(self._space, self._key_file):
+                        moved = f"{self._space.name!r} has moved to {self._space.uri}"
+                        self._voice.say(f"{self.name}: the space {moved}")
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]

@@ -4,28 +4,18 @@ A map task writes one file; the space and the driver carry only locators. A bloc
 a locator holds the digest of its bytes, and what does not match it is not there. Files get their
 name when they are whole, so a writer that dies leaves nothing that a reader could take for one.
 
-Layout, one folder for all agents of a user on a host::
-
-    <root>/<space id>/<job>/map-12-5f0c.blocks
-    <root>/<space id>/.in-use                     locked by everybody who works for the space
-    <root>/<space id>/<job>/.until                when it may go at the earliest: its time of change
-    <root>/code/<digest>/                         modules of jobs, see `bundles`
+Where they lie: see `folders`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
 import re
 import secrets
-import shutil
-import stat
-import tempfile
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -40,17 +30,15 @@ from tuplespace.errors import SpaceUnreachableError, TupleSpaceError
 from tuplespace.proxy import GuardedProxy
 from tuplespace.security import Key
 from workers import compression
-from workers.errors import BlockLostError, WorkFolderError
+from workers.errors import BlockLostError
 from workers.files import open_distant
 
 #: A frame is checked as a whole before it is unpickled, and moved as a whole.
 FRAME_BYTES: Final = 4 << 20
 _OBJECT_NAME: Final = "blocks"
 _SCOPE: Final = re.compile(r"%\w+(?=])")
-_MARK, _UNTIL = ".in-use", ".until"
 _CONNECT_SECONDS: Final = 5.0
 _FETCH_SECONDS: Final = 60.0
-_OCCUPY_TRIES: Final = 100
 _NO_ANSWER: Final = (
     ConnectionError, TimeoutError, SpaceUnreachableError, Pyro5.errors.CommunicationError,
 )  # fmt: skip
@@ -81,66 +69,6 @@ class Location(NamedTuple):
 def digest(data: bytes) -> bytes:
     """Return what identifies these bytes."""
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def work_folder(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder for blocks and code, made if need be, private to this user.
-
-    Args:
-        path: None: one in the system's temporary folder, the same for all agents of this user.
-
-    Raises:
-        WorkFolderError: It belongs to somebody else, or cannot be made.
-    """
-    uid = os.getuid()
-    folder = Path(path) if path else Path(tempfile.gettempdir()) / f"tuplemill-{uid}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat(follow_symlinks=bool(path))
-    except OSError as error:
-        raise WorkFolderError(f"cannot use {folder} for blocks: {error}; see --work-dir") from None
-    if found.st_uid != uid or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
-        raise WorkFolderError(
-            f"{folder} belongs to another user or is open to others; name a folder of your own "
-            "with --work-dir"
-        )
-    return folder.resolve()
-
-
-def occupy(folder: Path) -> Any:
-    """Make a space's folder and mark it as in use for as long as the returned file is open.
-
-    Raises:
-        WorkFolderError: It cannot be made.
-    """
-    vanished = (FileNotFoundError, FileExistsError)  # the latter if it does while mkdir looks
-    for _ in range(_OCCUPY_TRIES):
-        with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mark = stack.enter_context(open(folder / _MARK, "a"))
-            fcntl.flock(mark, fcntl.LOCK_SH)
-            # Somebody may have deleted it as deserted just before we had the lock.
-            if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
-                stack.pop_all()
-                return mark
-    raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
-
-
-def keep_for(folder: Path, seconds: float) -> None:
-    """Let a job's folder, if there is one, outlive its driver by so many seconds."""
-    with contextlib.suppress(OSError):
-        (folder / _UNTIL).touch()
-        os.utime(folder / _UNTIL, times=(time.time() + seconds,) * 2)
-
-
-def remove_deserted(root: Path) -> None:
-    """Delete the folders of spaces that nobody on this host works for any more."""
-    for mark in root.glob(f"*/{_MARK}"):
-        with contextlib.suppress(OSError), open(mark) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
-                continue
-            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 class BlockWriter:
@@ -285,13 +213,18 @@ class BlockReader:
         """Open an input file of the driver's host, shared by its block server; see `files`.
 
         Raises:
-            OSError: While it is read: it has vanished or changed, or nobody answers.
+            OSError: While it is read: it has vanished or changed. BlockLostError: Nobody answers.
         """
 
         def fetch(offset: int, length: int) -> bytes:
             length = min(length, FRAME_BYTES)
             try:
                 data = self._proxy(uri).fetch_input(path, size, mtime_ns, offset, length)
+            except _NO_ANSWER as error:
+                self._forget(uri)
+                raise BlockLostError(
+                    f"{path} cannot be had from the driver's host: {error}", answered=False
+                ) from None
             except (ValueError, TupleSpaceError, Pyro5.errors.PyroError) as error:
                 self._forget(uri)
                 raise OSError(f"{path} cannot be had from the driver's host: {error}") from None

@@ -24,6 +24,7 @@ from typing import Any
 import msgpack
 
 from workers.errors import InvalidBundleError
+from workers.folders import use
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,13 @@ def unpack_bundle(bundle: Bundle, root: Path) -> Path:
     """Write a bundle's files to ``root/<digest>`` and return that folder.
 
     Appears whole or not at all; of several processes that unpack the same bundle, one wins and
-    all return the same folder. A folder that is there already is left alone.
+    all return the same folder. A folder that is there already is left alone, but for its time of
+    change: it says when somebody has used it last.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = root / bundle.digest
-    if folder.is_dir():
+    if (mark := use(folder)) is not None:
+        os.close(mark)
         return folder
     staging = Path(tempfile.mkdtemp(prefix=f".{bundle.digest}-", dir=root))
     try:
@@ -110,10 +113,15 @@ def unpack_bundle(bundle: Bundle, root: Path) -> Path:
 
 @dataclass
 class _Loaded:
-    """One bundle as this process knows it: where it is, what it defines, what was imported."""
+    """One bundle as this process knows it: where it is, what it defines, what was imported.
+
+    Attributes:
+        mark: Keeps the folder from being deleted while it is open, for more may be imported.
+    """
 
     folder: str
     names: frozenset[str]
+    mark: int | None = None
     modules: dict[str, ModuleType] = field(default_factory=dict)
 
 
@@ -156,7 +164,9 @@ class ImportedBundles:
         """Free the modules of a bundle whose job is over; it may be activated anew."""
         if digest == self._active:
             self.activate("")
-        self._bundles.pop(digest, None)
+        bundle = self._bundles.pop(digest, None)
+        if bundle is not None and bundle.mark is not None:
+            os.close(bundle.mark)
 
     def _enter(self, bundle: _Loaded) -> None:
         self._shadowed = _withdraw(bundle)
@@ -178,7 +188,9 @@ def _look_into(folder: Path | None) -> _Loaded:
     modules = (file.relative_to(folder).with_suffix("") for file in files)
     names = (path.parent if path.name == "__init__" else path for path in modules)
     # Absolute, for user code may change the working directory.
-    return _Loaded(str(folder.absolute()), frozenset(".".join(name.parts) for name in names))
+    return _Loaded(
+        str(folder.absolute()), frozenset(".".join(name.parts) for name in names), use(folder)
+    )
 
 
 def _withdraw(bundle: _Loaded) -> dict[str, ModuleType]:

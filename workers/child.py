@@ -73,12 +73,17 @@ class Child:
 
     Args:
         assignment: What to tell it. relay: Told (pid, line) of all that user code prints.
+        ended: Called by another thread once it has ended, however that came.
 
     Attributes:
+        has_ended: Set before that.
         has_answered: Whether it has run any task to its end. memory: Bytes, when last looked at.
     """
 
-    def __init__(self, assignment: Assignment, relay: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, assignment: Assignment, relay: Callable[[int, str], None],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         ours, theirs = socket.socketpair()
         self._bell, their_bell = socket.socketpair()
         self._bell.setblocking(False)
@@ -104,6 +109,7 @@ class Child:
         self.in_hand = InHand((), 0.0)
         self._ended_for: InHand | None = None
         self._can_recall = False
+        self._ended, self.has_ended = ended, threading.Event()
         self._printer = threading.Thread(
             target=self._relay, args=(relay,), name=f"output-{self.pid}", daemon=True
         )
@@ -128,6 +134,8 @@ class Child:
         self._process.wait()
         self.kill()
         offspring.bury(self.pid)
+        self.has_ended.set()
+        self._ended()
 
     def wait_ready(self) -> None:
         """Wait until it has imported what it needs.
@@ -148,7 +156,7 @@ class Child:
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
-            raise self._death() from None
+            raise self.death() from None
 
     def receive(self) -> Any:
         """Wait for its next answers, in the order of the tasks.
@@ -166,7 +174,7 @@ class Child:
             self._check(seconds, results, given_back)
         except (InvalidTupleError, ValueError, TypeError):
             self.kill("was ended: it gave an answer that it was not asked for")
-            raise self._death() from None
+            raise self.death() from None
         self.has_answered = self.has_answered or bool(results)
         return answers
 
@@ -225,9 +233,10 @@ class Child:
         try:
             return self._pipe.recv_bytes()
         except (OSError, EOFError):
-            raise self._death() from None
+            raise self.death() from None
 
-    def _death(self) -> WorkerDiedError:
+    def death(self) -> WorkerDiedError:
+        """Return how it has ended; waits until it has."""
         message, cause = self._epitaph(), self._cause
         # It may have gone on to its next tasks just before it was ended.
         late = self._ended_for is not None and self._ended_for is not self.in_hand

@@ -16,6 +16,8 @@ from typing import Final
 
 #: How long a text about an error may be, for it travels in a tuple.
 _TEXT_LIMIT: Final = 16_000
+#: In the details of an attempt that has missed something: it may be there, but nobody answers.
+CUT_OFF: Final = "cut_off"
 
 
 class WorkerError(Exception):
@@ -52,7 +54,7 @@ class BlockLostError(WorkerError, LookupError):
     def __init__(self, message: str, *, answered: bool = True) -> None:
         super().__init__(message)
         self.answered = answered
-        self.outcome_details: dict[str, object] = {}
+        self.outcome_details: dict[str, object] = {} if answered else {CUT_OFF: True}
 
 
 class WorkFolderError(WorkerError):

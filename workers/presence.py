@@ -99,8 +99,8 @@ class Presence:
 
     def tell(
         self, idle: int, running: Iterable[Running], processes: Callable[[], Iterable[Process]]
-    ) -> None:
-        """Tell what runs, if that is news.
+    ) -> bool:
+        """Tell what runs, if that is news; False if it is, and must wait.
 
         Args:
             idle: How many processes are. running: The tasks.
@@ -113,7 +113,7 @@ class Presence:
         tasks = tuple(sorted(each for each in running if each[-1] > LONG_SECONDS))
         news = idle, [each[:-1] for each in tasks]
         if now - self._told_at < (RENEW_SECONDS if news == self._told else _TELL_SECONDS):
-            return
+            return bool(news == self._told)
         self._told, self._told_at = news, now
         value = (*self._running, idle, tasks, tuple(sorted(processes())))
         with suppress(errors.SpaceFullError):  # the next time, then
@@ -121,6 +121,7 @@ class Presence:
                 self._space.swap((*self._running, *_REST), value, lease=LEASE)
             except errors.MatchTimeoutError:
                 self._space.write(value, lease=LEASE)
+        return True
 
     def withdraw(self) -> None:
         """Be no worker any more, which may still have tasks running; a space that is away forgets it."""

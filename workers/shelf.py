@@ -31,6 +31,7 @@ GROUP_SECONDS: Final = 0.002
 GROUP_TASKS: Final = 256
 #: A task that has waited this long was prefetched in error; others may be idle.
 OVERDUE_SECONDS: Final = 0.5
+_NEVER: Final = threading.Event()
 #: The weight of the newest duration in the running mean.
 _WEIGHT: Final = 0.2
 
@@ -63,6 +64,7 @@ class Shelf:
         self._room_made = threading.Condition(lock)
         self._work_came = threading.Condition(lock)
         self._run_ended = threading.Condition(lock)
+        self._filled = threading.Condition(lock)
         self._waiting: deque[Errand] = deque()
         self._running: set[Errand] = set()
         self._answered: set[Errand] = set()
@@ -113,21 +115,29 @@ class Shelf:
             if self._closed:
                 surplus, self._waiting = [*surplus, *self._waiting], deque()
             self._work_came.notify(len(self._waiting))
+            self._filled.notify_all()
             return surplus
 
-    def next_group(self) -> list[Errand] | None:
-        """Wait for tasks and return those to send to one worker together; None: closed."""
+    def next_group(self, ended: threading.Event = _NEVER) -> list[Errand] | None:
+        """Wait for tasks and return those to send to one worker together; None: closed.
+
+        Args:
+            ended: Set when the worker has ended, and `look` called: then there are none for it.
+        """
         with self._lock:
             if not self._waiting:
                 self._idle += 1
                 self._tell_of_room()
                 try:
-                    while not self._waiting and not self._closed:
+                    while not self._waiting and not self._closed and not ended.is_set():
                         self._work_came.wait()
                 finally:
                     self._idle -= 1
             if self._closed:
                 return None
+            if ended.is_set():
+                self._work_came.notify(len(self._waiting))  # it may be us who was told of them
+                return []
             group = [self._waiting.popleft()]
             if not group[0].alone:
                 mean = self._means.get(group[0].phase, GROUP_SECONDS)
@@ -141,6 +151,11 @@ class Shelf:
             self._running.update(group)
             self._tell_of_room()
             return group
+
+    def look(self) -> None:
+        """Have everybody who waits for tasks look whether its worker has ended."""
+        with self._lock:
+            self._work_came.notify_all()
 
     def _tell_of_room(self) -> None:
         if self._room() > 0:
@@ -227,6 +242,13 @@ class Shelf:
         with self._lock:
             return [*self._waiting, *self._running, *self._answered]
 
+    def wait_held(self, timeout: float) -> None:
+        """Wait while nothing is held, for at most `timeout` seconds; not if it is closed."""
+        with self._lock:
+            self._filled.wait_for(
+                lambda: self._waiting or self._running or self._answered or self._closed, timeout
+            )
+
     def overdue(self) -> list[Errand]:
         """Take off and return the tasks that have waited too long while the workers are busy."""
         with self._lock:
@@ -270,3 +292,4 @@ class Shelf:
             self._closed = True
             self._room_made.notify_all()
             self._work_came.notify_all()
+            self._filled.notify_all()

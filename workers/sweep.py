@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from tuplespace.interface import Space
-from workers.blocks import remove_deserted
 from workers.child import Child
 from workers.claims import Claims, clear_job, deserted_jobs
+from workers.folders import remove_deserted, remove_unused
 from workers.shelf import Shelf
 
 #: After so many seconds a job that has ended is cleared away once more: by then a result that a dead
 #: driver had claimed is back, and one of an agent that was frozen has come.
 _ONCE_MORE: Final = 40.0
+#: Modules of jobs that nobody has used for so many seconds go, and how often we look for them.
+_CODE_SECONDS: Final = 24 * 3600.0
+_LOOK_SECONDS: Final = 3600.0
 
 
 class Sweep:
@@ -34,6 +37,7 @@ class Sweep:
         self.over: set[str] = set()
         self._space, self._claims, self._shelf, self._root = space, claims, shelf, root
         self._once_more: dict[str, float] = {}
+        self._look_at = 0.0
 
     def folders(self) -> dict[str, Path]:
         """Return the folders of blocks there are, by job."""
@@ -67,6 +71,13 @@ class Sweep:
                 shutil.rmtree(folders[job], ignore_errors=True)
         self._sweep_once_more()
         remove_deserted(self._root.parent)
+        self._sweep_code()
+
+    def _sweep_code(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            remove_unused(self._root.parent / "code", _CODE_SECONDS)
 
     def _sweep_once_more(self) -> None:
         now = time.monotonic()

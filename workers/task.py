@@ -30,6 +30,7 @@ from tuplespace.errors import InvalidTupleError, TupleSpaceError
 from tuplespace.security import Key
 from tuplespace.wire import pack, unpack
 from workers.blocks import Frame, Location
+from workers.errors import CUT_OFF
 
 #: A task that any agent may run has this affinity.
 ANYWHERE: Final = ""
@@ -204,6 +205,11 @@ class Outcome(NamedTuple):
     value: Parcel | None = None
     details: dict[str, Any] = {}  # noqa: RUF012  # never changed
     counters: dict[str, int | float] = {}  # noqa: RUF012  # never changed
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it has not got what it was to read because nobody answered."""
+        return self.status == LOST and self.details.get(CUT_OFF) is True
 
     @classmethod
     def of_death(

@@ -21,6 +21,8 @@ from workers.task import MEMORY
 _FASTEST: Final = 4e9
 _SHORTEST: Final = 0.02
 _LONGEST: Final = 0.25
+#: How long it does not look at all while there is nothing to look at.
+_REST_SECONDS: Final = 5.0
 #: At most this share of a core goes into looking.
 _EFFORT: Final = 0.05
 #: A worker that still holds this share of its limit when its task has ended leaves the next too little.
@@ -35,19 +37,23 @@ class Watch:
     Args:
         limit: Bytes that each may use. timeout: Returns the seconds that a task of a job may
             take, None if there is no limit. running: Returns those that run something.
+        rest: Waits for so many seconds at most, as long as there is nothing to run.
         ended: Set when there is no more need.
     """
 
     def __init__(
         self, limit: int, timeout: Callable[[str], float | None],
-        running: Callable[[], Iterable[Child]], ended: threading.Event,
+        running: Callable[[], Iterable[Child]], rest: Callable[[float], None],
+        ended: threading.Event,
     ) -> None:  # fmt: skip
         self._limit, self._timeout, self._running, self._ended = limit, timeout, running, ended
+        self._rest = rest
 
     def watch(self) -> None:
         """Look, until it is told to stop."""
         pause = _SHORTEST
         while not self._ended.wait(pause):
+            self._rest(_REST_SECONDS)
             began = time.thread_time()
             pause = max(self._look(), (time.thread_time() - began) / _EFFORT)
 

@@ -2,7 +2,8 @@
 
 Real processes, started by command, so that it works from scripts without a main guard, from
 standard input and from notebooks. They hold the other end of a pipe of ours: however we end, they
-do too, and the agent removes the folder.
+do too, and the agent removes the folder. What if the agent is killed as well? The next such run of
+this user removes it, since nobody holds the lock on it any more.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.errors import InvalidJobError, NoWorkersError
 from tuplespace.connect import connect
 from tuplespace.resources import cores
 from tuplespace.security import make_key
+from workers.folders import occupy_new, remove_deserted
 from workers.memory import worker_limit
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -31,6 +33,7 @@ _BOOT: Final = (
     "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 )
 _END_SECONDS: Final = 10.0
+_PREFIX: Final = "tuplemill-run-"
 
 
 class EmbeddedEngine(SpaceEngine):
@@ -49,9 +52,12 @@ class EmbeddedEngine(SpaceEngine):
         self, processes: int | None = None, agents: int = 1, memory: int | str | None = None
     ) -> None:
         limit = worker_limit(memory, agents * (processes or cores()))
-        self._folder = Path(tempfile.mkdtemp(prefix="tuplemill-run-"))
+        remove_deserted(Path(tempfile.gettempdir()), f"{_PREFIX}*")
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._processes: list[subprocess.Popen[str]] = []
+        self._mark: IO[str] | None = None
         try:
+            self._mark = occupy_new(self._folder)
             key_file = str(self._folder / "cluster.key")
             self.work_dir = self._folder / "work"
             work_dir = str(self.work_dir)
@@ -140,3 +146,5 @@ class EmbeddedEngine(SpaceEngine):
             process.kill()
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._mark is not None:
+            self._mark.close()

@@ -21,7 +21,7 @@ from typing import Any, Final
 from mapreduce.report import Progress
 from tuplespace import errors
 from tuplespace.interface import Handle, Space
-from workers.blocks import keep_for
+from workers.folders import keep_for
 
 #: How often a driver says that it is there, and so hears that the job was ended elsewhere.
 _RENEW_SECONDS: Final = 1.0

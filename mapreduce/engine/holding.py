@@ -10,7 +10,7 @@ from typing import Any, Final
 from tuplespace import errors
 from tuplespace.connect import connect
 from tuplespace.security import Key
-from workers.blocks import occupy
+from workers.folders import occupy
 
 _RETRY_SECONDS: Final = 5.0
 

@@ -36,9 +36,10 @@ from tuplespace import errors
 from tuplespace.client import RemoteSpace
 from tuplespace.interface import Handle
 from tuplespace.security import Key
-from workers.blocks import Location, keep_for, occupy, work_folder
+from workers.blocks import Location
 from workers.claims import clear_job
 from workers.errors import BlockLostError
+from workers.folders import keep_for, occupy, work_folder
 from workers.servers import SearchingReader, Serving
 from workers.task import ANYWHERE, BURIED_LEASE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace

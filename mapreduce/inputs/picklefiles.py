@@ -15,6 +15,7 @@ from mapreduce.inputs.counted import Records
 from mapreduce.inputs.filesplit import OpenAt
 from mapreduce.inputs.sources import SplitSource
 from tuplespace.pickles import load_all
+from workers.errors import BlockLostError
 from workers.task import Parcel
 from workers.workplace import Workplace
 
@@ -107,6 +108,8 @@ class PickleSplit:
                     items = next(lists, None)
                 except OSError as error:
                     raise InputError(f"{part.path} cannot be read: {error}") from error
+                except BlockLostError:  # nobody answers: that is not the file's fault
+                    raise
                 except Exception as error:
                     raise InputError(f"{part.path} cannot be unpickled here: {error}") from error
                 if items is None:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 from mapreduce.errors import InputError, InvalidJobError, MapReduceError, shorten
 from mapreduce.inputs.compressed import is_compressed
 from mapreduce.inputs.filerange import FileRange, InputFile
-from workers.errors import summary
+from workers.errors import WorkerError, summary
 
 _READ_BYTES = 128 << 10  # the records of a block stay in the cache until they are used
 _MOST_AT_ONCE: Final = 8192
@@ -187,7 +187,7 @@ class Called(Reader):
                 raise TypeError("it returned None, where an iterable of records was due")
             for number, record in enumerate(records, 1):  # noqa: B007 - the handler needs it
                 yield record
-        except MapReduceError:
+        except (MapReduceError, WorkerError):
             raise
         except Exception as error:
             raise InputError(

@@ -21,7 +21,7 @@ from mapreduce.outputs.committing import FileResults
 from mapreduce.outputs.formats import as_output
 from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import dump_data, load, load_from
-from workers.blocks import occupy, remove_deserted, work_folder
+from workers.folders import occupy, remove_deserted, work_folder
 from workers.parcels import open_frames
 from workers.task import Parcel, Task
 from workers.workplace import Workplace

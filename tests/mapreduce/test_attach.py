@@ -30,7 +30,7 @@ from mapreduce.engine.space import SpaceEngine
 from mapreduce.engine.tenure import Tenure, driver_of
 from mapreduce.records import Decoder
 from tuplespace import MatchTimeoutError, TupleSpace, connect
-from workers import blocks
+from workers import folders
 
 # Functions of this module travel by value, as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -440,14 +440,14 @@ job.map = lambda split: map_function([record for record, _ in split])
 
 
 def test_a_folder_of_a_job_outlives_its_driver_but_not_for_ever(tmp_path: Path) -> None:
-    blocks.occupy(tmp_path / "space").close()
+    folders.occupy(tmp_path / "space").close()
     folder = tmp_path / "space" / "job"
     folder.mkdir()
-    blocks.keep_for(folder, 60)
-    blocks.remove_deserted(tmp_path)
+    folders.keep_for(folder, 60)
+    folders.remove_deserted(tmp_path)
     assert folder.exists()
-    blocks.keep_for(folder, -1)
-    blocks.remove_deserted(tmp_path)
+    folders.keep_for(folder, -1)
+    folders.remove_deserted(tmp_path)
     assert not folder.exists()
 
 

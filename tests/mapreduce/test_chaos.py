@@ -5,6 +5,7 @@ Four jobs share a space that is kept in a file, and two hosts. What is struck fo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -75,4 +76,6 @@ def left(space: Any, chaos: Chaos) -> list[Any]:
     tuples = [t for t in templates if space.count(t) or space.claimed(t)]
     ids = {job for kind in chaos.kinds for job in chaos.lines(kind, "ids")}
     assert ids
-    return [*tuples, *(path for path in chaos.folder.parent.rglob("*") if path.name in ids)]
+    # What is deleted while we look is no error, as it would be for Path.rglob.
+    found = {name for _, folders, _ in os.walk(chaos.folder.parent) for name in folders}
+    return [*tuples, *(ids & found)]

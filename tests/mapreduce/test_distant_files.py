@@ -6,16 +6,19 @@ import gzip
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
+from history.forwarder import Forwarder
 from mapreduce import (
     JobFailedError,
     MapReduceJob,
+    PickleFiles,
+    PickleOutput,
     TextFiles,
     collect,
     each,
@@ -25,7 +28,8 @@ from mapreduce import (
     sum_values,
     whole_file,
 )
-from tuplespace import RemoteSpace
+from mapreduce.engine.space import SpaceEngine
+from tuplespace import RemoteSpace, connect
 
 # A worker in a mount namespace of its own sees an empty folder where the driver has its files.
 HIDE = "mount -t tmpfs none {folder} && exec {python} -m workers --embedded {options}"
@@ -94,6 +98,43 @@ def test_every_kind_of_record_is_read_through_the_driver(
 
     assert run.result(30) == job.run_sequential()
     assert run.report.distant_bytes >= path.stat().st_size
+
+
+class Forwarded(SpaceEngine):
+    """Its block server is reached through a forwarder."""
+
+    forward: Callable[[int], Forwarder]
+    forwarder: Forwarder
+
+    def share(self, paths: Collection[str]) -> str:
+        name, _, port = super().share(paths).rpartition(":")
+        self.forwarder = self.forward(int(port))
+        self.forwarder.refuse = True
+        return f"{name}:{self.forwarder.port}"
+
+
+@pytest.mark.parametrize("kind", ["text", "pickled"])
+def test_a_map_that_cannot_reach_the_drivers_host_for_a_while_loses_no_attempt(
+    far_worker: Path, space_server: Any, kind: str, eventually: Callable[..., Any],
+    forward: Callable[[int], Forwarder],
+) -> None:  # fmt: skip
+    if kind == "text":
+        (far_worker / "a.txt").write_text("a b\nb\n")
+        job = count_words([str(far_worker / "a.txt")])
+    else:
+        job = MapReduceJob([("a", 1), ("b", 2)], list, sum_values, map_tasks=1, reduce_tasks=1)
+        job.output = PickleOutput(far_worker / "out")
+        job.run_sequential()
+        job = MapReduceJob(PickleFiles(far_worker / "out"), list, sum_values)
+    job.retries = 0
+    engine = Forwarded(connect(space_server.uri, retry_for=5), owned=True)
+    engine.forward = forward  # type: ignore[method-assign]
+
+    run = job.submit(engine)
+    eventually(lambda: run.progress().attempts_failed >= 2)
+    engine.forwarder.refuse = False
+
+    assert dict(pair for partition in run.result(30) for pair in partition) == {"a": 1, "b": 2}
 
 
 def test_a_worker_with_the_files_reads_its_own(

@@ -490,6 +490,28 @@ def test_a_job_whose_caller_is_killed_leaves_nothing(
 
 
 @pytest.mark.faults
+def test_the_next_run_removes_what_a_caller_has_left_that_was_killed_with_its_agent(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path, eventually: Callable[..., Any],
+    below: Callable[[int], dict[int, str]], alive: Callable[[int], bool],
+) -> None:  # fmt: skip
+    process = script("-c", ENDLESS, str(tmp_path))
+    eventually((tmp_path / "begun").exists, 20)
+    children = below(process.pid)
+    for pid in (process.pid, *children):
+        os.kill(pid, signal.SIGSTOP)  # so that nobody hears of another's death
+    for pid in (process.pid, *children):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(map(alive, children)))
+    [left] = leftovers(tmp_path)
+
+    output, error = script("-").communicate(SCRIPT, timeout=30)
+
+    assert (output.strip(), error) == (EXPECTED, "")
+    assert not left.exists()
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.faults
 def test_a_caller_that_is_killed_while_its_workers_start_leaves_nothing(
     script: Callable[..., subprocess.Popen[str]], tmp_path: Path, eventually: Callable[..., Any],
     below: Callable[[int], dict[int, str]], alive: Callable[[int], bool],

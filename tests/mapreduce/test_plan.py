@@ -11,6 +11,7 @@ from mapreduce.options import Options
 from mapreduce.plan import DEATHS, LOSSES, MAP, MEMORY_DEATHS, REDUCE, Order, Plan
 from mapreduce.shuffle import MapOutput, output_of
 from workers.blocks import Frame, Location
+from workers.errors import CUT_OFF
 from workers.task import DIED, ERROR, LOST, MEMORY, OK, REFUSED, Outcome, Parcel
 
 
@@ -26,6 +27,10 @@ def outcome(order: Order, status: str = OK, *, maps: Iterable[int] = ()) -> Outc
     details = {"maps": tuple(maps)} if maps else {}
     return Outcome("j", order.phase, order.number, order.attempt, status, "w/1", 1, 0.1, None,
                    details)  # fmt: skip
+
+
+def cut_off(order: Order) -> Outcome:
+    return outcome(order, LOST)._replace(details={CUT_OFF: True})
 
 
 def names(orders: Iterable[Order]) -> list[tuple[str, int, int]]:
@@ -182,6 +187,34 @@ def test_a_loss_of_the_tasks_own_parts_costs_an_attempt() -> None:
 
     assert plan.decide(outcome(order, LOST)) == []
     assert plan.failure is not None
+
+
+@pytest.mark.parametrize("phase", [MAP, REDUCE])
+def test_a_task_that_is_cut_off_loses_no_attempt_but_is_not_tried_for_ever(phase: str) -> None:
+    plan = Plan(1, 1, Options(retries=0))
+    [order] = plan.start()
+    if phase == REDUCE:
+        [order] = plan.decide(outcome(order), output(0, partitions=1))
+    for _ in range(LOSSES):
+        [order] = plan.decide(cut_off(order))
+        assert order.phase == phase
+
+    assert plan.decide(cut_off(order)) == []
+    assert plan.failure is not None
+    assert plan.failure.status == LOST
+
+
+def test_a_task_that_was_cut_off_may_still_fail_as_often_as_another() -> None:
+    plan = Plan(1, 1, Options(retries=1))
+    [order] = plan.start()
+    for _ in range(3):
+        [order] = plan.decide(cut_off(order))
+    [order] = plan.decide(outcome(order, ERROR))
+    [order] = plan.decide(cut_off(order))
+
+    assert plan.decide(outcome(order, ERROR)) == []
+    assert plan.failure is not None
+    assert plan.failure.status == ERROR
 
 
 def test_what_a_dead_driver_had_sent_costs_no_attempt_however_many_die() -> None:

@@ -49,7 +49,9 @@ def test_an_output_that_travels_with_its_outcome_is_told_as_it_is() -> None:
 
 
 def test_an_output_that_is_gone_is_lost_and_one_that_is_none_an_error() -> None:
-    assert bring(AWAY, None)[1].outcome.status == LOST
+    lost = bring(AWAY, None)[1].outcome
+    assert lost.status == LOST
+    assert lost.is_cut_off  # the map has done nothing wrong
     for nonsense in (dump("text"), dump(empty_output(3)), b"no pickle"):
         _, found = bring(AWAY, nonsense)
         assert found.outcome.status == found.told.status == ERROR

@@ -21,11 +21,9 @@ from workers.blocks import (
     Frame,
     Location,
     digest,
-    occupy,
-    remove_deserted,
-    work_folder,
 )
 from workers.errors import BlockLostError, WorkFolderError
+from workers.folders import occupy, remove_deserted, work_folder
 
 NOBODY = "PYRO:blocks@127.0.0.1:9"
 
@@ -91,6 +89,26 @@ def test_a_writer_that_raises_leaves_nothing(root: Path) -> None:
 
 def test_two_attempts_of_one_task_do_not_meet(root: Path) -> None:
     assert write_block(root, b"a")[0] != write_block(root, b"b")[0]
+
+
+# --- input files ----------------------------------------------------------------------------------
+
+
+def test_a_silent_driver_is_another_thing_than_a_file_that_is_gone(
+    root: Path, tmp_path: Path, server: BlockServer, reader: Callable[[str], BlockReader]
+) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(b"some")
+    server.share([str(path)])
+    facts = str(path), 4, path.stat().st_mtime_ns
+    assert reader("away").open_at(server.uri, *facts).read() == b"some"
+
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        reader("away").open_at(server.uri, *facts).read()
+    with pytest.raises(BlockLostError) as silent:
+        reader("away").open_at(NOBODY, *facts).read()
+    assert not silent.value.answered
 
 
 # --- reading --------------------------------------------------------------------------------------

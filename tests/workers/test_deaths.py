@@ -37,6 +37,20 @@ def new_job(cluster: Any) -> Callable[..., Job]:
     return lambda **about: Job(cluster.connect(), cluster.key, **about)
 
 
+def test_an_idle_worker_that_is_killed_is_replaced_at_once(
+    cluster: Any, eventually: Callable[..., Any]
+) -> None:
+    agent, space = cluster.start_agent(processes=1), cluster.connect()
+    idle = "running", None, None, 1, None
+    [[killed, _]] = space.read((*idle, ((int, int),)), timeout=20)[5]
+
+    os.kill(killed, signal.SIGKILL)
+
+    agent.wait_for(f"worker process {killed} of")
+    [other] = eventually(lambda: [pid for pid in agent.workers if pid != killed])
+    space.read((*idle, ((other, int),)), timeout=20)  # as `status` shows it
+
+
 def note(folder: Path, number: Any) -> None:
     """For tasks: add a line to a file, in one step."""
     descriptor = os.open(folder / "ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

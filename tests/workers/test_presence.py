@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ import cloudpickle
 import pytest
 
 from byhand import Job, begun, say_and_wait, wait_for_file
+from tuplespace import ANY
 from tuplespace.errors import MatchTimeoutError
 from workers.presence import LONG_SECONDS, Presence
 
@@ -55,6 +57,23 @@ def test_an_agent_tells_what_runs_for_long_and_how_many_workers_are_idle(
 
     agent.stop()
     assert job.space.count(RUNNING) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody counts")
+def test_an_agent_with_nothing_to_do_sleeps(cluster: Any, eventually: Callable[..., Any]) -> None:
+    agent, space = cluster.start_agent(), cluster.connect()
+    eventually(lambda: space.count(("running", str, str, 2, (), (ANY, ANY))))
+
+    def wake_ups() -> int:
+        told = [path.read_text() for path in Path(f"/proc/{agent.pid}/task").glob("*/status")]
+        return sum(int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0]) for text in told)
+
+    def are_few() -> bool:
+        before = wake_ups()
+        threading.Event().wait(1.5)
+        return wake_ups() - before < 13
+
+    eventually(are_few, 20)  # the first ones are of its start
 
 
 def test_the_long_task_of_a_group_of_short_ones_is_known(

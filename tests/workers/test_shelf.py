@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -146,6 +147,40 @@ def test_tasks_of_a_group_that_died_run_alone_and_first() -> None:
     for errand in group[1:]:
         assert shelf.next_group() == [errand]
     assert len(shelf.next_group() or ()) > 1
+
+
+def test_a_worker_that_has_ended_gets_nothing_and_keeps_no_other_from_its_tasks(
+    background: Any, worker: Any, eventually: Callable[..., Any]
+) -> None:
+    shelf = Shelf(2)
+    ended = threading.Event()
+    dead = background(lambda: shelf.next_group(ended))
+    eventually(lambda: shelf.idle == 1)
+    living = worker(shelf)  # it is told of tasks after the other one
+    tasks = errands(1)
+
+    ended.set()
+    assert shelf.add(tasks) == []
+    shelf.look()
+
+    assert dead.result() == []
+    assert living.result() == tasks
+    assert shelf.idle == 0
+
+
+def test_who_keeps_what_is_held_rests_until_there_is_something(background: Any) -> None:
+    shelf, closed = Shelf(1), Shelf(1)
+    resting = background(lambda: shelf.wait_held(60))
+    ending = background(lambda: closed.wait_held(60))
+    shelf.wait_held(0.01)
+    assert resting.running
+
+    shelf.add(errands(1))
+    resting.result()
+    shelf.wait_held(60)
+    assert ending.running
+    closed.close()
+    ending.result()
 
 
 def test_everything_is_held_until_its_result_is_confirmed() -> None:

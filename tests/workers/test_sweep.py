@@ -30,3 +30,18 @@ def test_an_ended_job_is_cleared_away_once_more(
         assert space.count(("result", "a-job", *[None] * 3)) == 1
 
         eventually(lambda: sweeper.sweep(()) or not space.count(("result", *[None] * 4)))
+
+
+def test_old_code_goes_while_an_agent_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(sweep, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sweep, "_CODE_SECONDS", 0.2)
+    folder = tmp_path / "root" / "code" / "a-digest"
+    folder.mkdir(parents=True)
+    with TupleSpace() as space:
+        shelf = Shelf(1)
+        claims = Claims(space, "host/1", "host", shelf)
+        sweeper = sweep.Sweep(space, claims, shelf, tmp_path / "root" / "space")
+
+        eventually(lambda: sweeper.sweep(()) or not folder.exists())

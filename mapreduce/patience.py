@@ -1,0 +1,49 @@
+"""Patience: what has met a silent machine is tried again, each time a little later. No clock.
+
+It may be a network's hiccup, or a host that starts: half a minute of that must not use up all the
+goes that a task has (see `plan.LOSSES`), which would be over in a moment. What if the driver dies
+meanwhile? What waits here has been ordered and has no outcome, so another driver writes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Final
+
+from mapreduce.plan import Order, Plan
+from workers.task import Outcome
+
+logger = logging.getLogger(__name__)
+
+_FIRST_SECONDS: Final = 0.25
+_MOST_SECONDS: Final = 5.0
+#: Who has waited less need not hear of it.
+_SAY_SECONDS: Final = 2.0
+
+
+class Patience:
+    """That of one job."""
+
+    def __init__(self) -> None:
+        self._times: Counter[tuple[str, int]] = Counter()
+        self._held: list[tuple[float, Order]] = []
+
+    def hold(self, outcome: Outcome, orders: list[Order], now: float) -> list[Order]:
+        """Return the orders that follow from an outcome, but for its own task's if that must wait."""
+        if not outcome.is_cut_off:
+            return orders
+        task = outcome.phase, outcome.number
+        wait = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** self._times[task])
+        self._times[task] += 1
+        if wait >= _SAY_SECONDS:
+            logger.warning("%s %s is tried again in %g s: %s", *task, wait,
+                           outcome.details.get("message"))  # fmt: skip
+        self._held += [(now + wait, order) for order in orders if order[:2] == task]
+        return [order for order in orders if order[:2] != task]
+
+    def due(self, plan: Plan, now: float) -> list[Order]:
+        """Return what has waited long enough and is still wanted."""
+        due = [order for until, order in self._held if until <= now]
+        self._held = [each for each in self._held if each[0] > now]
+        return [order for order in due if not plan.is_settled(*order[:3])]

@@ -1,0 +1,56 @@
+"""What has met a silent machine waits, longer each time; nothing else does."""
+
+from __future__ import annotations
+
+from mapreduce.options import Options
+from mapreduce.patience import Patience
+from mapreduce.plan import LOSSES, Order, Plan
+from workers.errors import CUT_OFF
+from workers.task import ERROR, LOST, Outcome
+
+
+def failed(order: Order, status: str = LOST) -> Outcome:
+    details = {CUT_OFF: True} if status == LOST else {}
+    return Outcome("j", order.phase, order.number, order.attempt, status, "w/1", 1, 0.1, None,
+                   details)  # fmt: skip
+
+
+def test_a_task_that_is_cut_off_is_tried_for_about_a_minute() -> None:
+    plan, patience, now = Plan(1, 1, Options(retries=0)), Patience(), 0.0
+    [order] = plan.start()
+    waits = []
+    while orders := plan.decide(outcome := failed(order)):
+        assert patience.hold(outcome, orders, now) == []
+        began = now
+        while not (due := patience.due(plan, now)):
+            now += 0.125
+        assert due == orders
+        assert patience.due(plan, now) == []
+        [order] = due
+        waits.append(round(now - began, 1))
+
+    assert len(waits) == LOSSES
+    assert waits == sorted(waits)
+    assert waits[0] < 0.5 < waits[4]
+    assert 40 < now < 90
+
+
+def test_what_has_failed_otherwise_is_not_kept_waiting() -> None:
+    plan, patience = Plan(1, 1), Patience()
+    [order] = plan.start()
+    orders = plan.decide(outcome := failed(order, ERROR))
+
+    assert patience.hold(outcome, orders, 0.0) == orders
+    assert patience.due(plan, 100.0) == []
+
+
+def test_what_nobody_wants_any_more_is_forgotten() -> None:
+    plan, patience = Plan(2, 1), Patience()
+    order, other = plan.start()
+    orders = plan.decide(outcome := failed(order))
+    assert patience.hold(outcome, orders, 0.0) == []
+    plan.options = Options(retries=0)
+    plan.decide(failed(other, ERROR))
+    assert plan.failure is not None
+
+    assert patience.due(plan, 100.0) == []
