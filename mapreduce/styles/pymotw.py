@@ -30,7 +30,7 @@ from mapreduce.styles.ordering import (
     in_places,
     numbered,
 )
-from mapreduce.styles.running import check_options
+from mapreduce.styles.running import TRY_AGAIN, check_options
 from tuplespace.resources import cores
 
 if TYPE_CHECKING:
@@ -97,7 +97,14 @@ class SimpleMapReduce:
         from mapreduce.styles.running import run
 
         splits = _splits(inputs, _count("chunksize", chunksize))
-        job = MapReduceJob(list(splits) if isinstance(inputs, Sized) else splits)
+        place = self._place()
+        at_once = place is None and self.num_workers == 1 and not self.options.keys() & TRY_AGAIN
+        if at_once:
+            from mapreduce.styles.lazily import Lazily
+
+            job = MapReduceJob(Lazily(numbered(inputs)), reduce_tasks=1)
+        else:
+            job = MapReduceJob(list(splits) if isinstance(inputs, Sized) else splits)
         for name, value in self.options.items():
             setattr(job, name, value)
         own_partition = self._has_own_partition
@@ -110,7 +117,7 @@ class SimpleMapReduce:
         else:
             job.map = each(_Gathered(self.map_func))
             job.reduce = by_key(in_places(_Reduced(self.reduce_func)))
-        results = run(job, self._place(), self.num_workers)
+        results = run(job, place, self.num_workers)
         if own_partition:
             return [result for part in results for result in part or ()]
         return in_order(results)
