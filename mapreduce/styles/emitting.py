@@ -12,21 +12,16 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from itertools import chain, islice
+from itertools import islice
 from operator import length_hint
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from mapreduce.errors import InputError, RecordFailedError
 from mapreduce.pairs import Pair
-from mapreduce.styles.ordering import Gathered
-from mapreduce.weights import FIRST_BLOCK_PAIRS, next_block_pairs, size_of
+from mapreduce.styles.ordering import gathered_in_blocks
+from mapreduce.weights import FIRST_BLOCK_PAIRS, next_block_pairs
 from workers import counter
 from workers.counters import TaskCounter
-
-#: What one block holds at most: the pairs of so many lines, or of one, and about so many bytes.
-_BLOCK_LINES: Final = 1 << 14
-_BLOCK_BYTES: Final = 4 << 20
-_WEIGHED: Final = 8
 
 Line = tuple[int, str | bytes]
 """A line and its number, from 1 on."""
@@ -67,20 +62,10 @@ class Mapper:
         Raises:
             RecordFailedError: A line is no JSON, or the function raised.
         """
-        return chain.from_iterable(self._blocks(iter(lines)))
+        return gathered_in_blocks(lines, self._gather)
 
-    def _blocks(self, lines: Iterator[Line]) -> Iterator[list[tuple[Any, Gathered]]]:
-        first, wanted = 0, FIRST_BLOCK_PAIRS
-        while some := list(islice(lines, wanted)):
-            groups: dict[Any, list[Any]] = {}
-            self.emit_from(some, first, Running(groups, None, here=False))
-            number = some[0][0]
-            block = [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
-            yield block
-            first += len(some)
-            last = [size_of(pair) for pair in block[-_WEIGHED:]]
-            weight = sum(last) * len(block) // (len(last) or 1) // len(some)
-            wanted = max(1, min(_BLOCK_LINES, 8 * len(some), _BLOCK_BYTES // (weight or 1)))
+    def _gather(self, lines: list[Line], first: int, groups: dict[Any, list[Any]]) -> None:
+        self.emit_from(lines, first, Running(groups, None, here=False))
 
     def of_line(self, line: Line) -> list[Pair]:
         """Return the pairs of one line, each for itself: for `each`."""

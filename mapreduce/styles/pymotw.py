@@ -18,14 +18,16 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
 from mapreduce.grouping import by_key, each
 from mapreduce.inputs.splits import Split
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.styles.ordering import (
     FILLED_IN,
     Numbered,
+    gather,
     gathered,
+    gathered_in_blocks,
     in_order,
     in_places,
     numbered,
@@ -97,17 +99,20 @@ class SimpleMapReduce:
         from mapreduce.styles.running import run
 
         splits = _splits(inputs, _count("chunksize", chunksize))
+        own_partition = self._has_own_partition
         place = self._place()
-        at_once = place is None and self.num_workers == 1 and not self.options.keys() & TRY_AGAIN
+        again = self.options.keys() & TRY_AGAIN
+        at_once = place is None and self.num_workers == 1 and not again
         if at_once:
             from mapreduce.styles.lazily import Lazily
 
-            job = MapReduceJob(Lazily(numbered(inputs)), reduce_tasks=1)
+            job = MapReduceJob(
+                Lazily(numbered(inputs) if own_partition else enumerate(inputs)), reduce_tasks=1
+            )
         else:
             job = MapReduceJob(list(splits) if isinstance(inputs, Sized) else splits)
         for name, value in self.options.items():
             setattr(job, name, value)
-        own_partition = self._has_own_partition
         if own_partition:
             job.map = each(_Mapped(self.map_func))
             job.reduce = _Partitioned(self)
@@ -115,7 +120,8 @@ class SimpleMapReduce:
             if job.reduce_tasks == 1:
                 job.partition = _the_only_one  # keys may be of any type, as its partition() likes
         else:
-            job.map = each(_Gathered(self.map_func))
+            whole = _Gathered(self.map_func)
+            job.map = each(whole) if again else whole.of_split
             job.reduce = by_key(in_places(_Reduced(self.reduce_func)))
         results = run(job, place, self.num_workers)
         if own_partition:
@@ -187,6 +193,23 @@ class _Gathered(_Mapped):
 
     def __call__(self, input: Numbered) -> Iterable[Pair]:
         return gathered(input.number, super().__call__(input))
+
+    def of_split(self, inputs: Iterable[tuple[int, Any]]) -> Iterator[Pair]:
+        """Return the pairs of many, a split of a job's."""
+        return gathered_in_blocks(inputs, self._gather)
+
+    def _gather(
+        self, inputs: list[tuple[int, Any]], first: int, groups: dict[Any, list[Any]]
+    ) -> None:
+        function, position, input = self._function, first, None
+        try:
+            for position, (_, input) in enumerate(inputs, first):  # noqa: B007  # for the message
+                returned = function(input)
+                gather(groups, returned if type(returned) is list else as_pairs(returned, function))
+        except InvalidPairsError:
+            raise
+        except Exception as error:
+            raise RecordFailedError.on(input, position) from error
 
 
 class _Reduced:

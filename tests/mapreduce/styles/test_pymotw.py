@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -315,3 +316,24 @@ def test_a_worker_imports_the_styles_without_a_driver(
         "print('mapreduce.job' in sys.modules, 'mapreduce.driver' in sys.modules)"
     )
     assert run_python("-c", code).communicate(timeout=30)[0].split() == ["False", "False"]
+
+
+def test_in_one_process_many_inputs_take_no_task_each() -> None:
+    inputs = range(20_000)
+    mapper = SimpleMapReduce(lambda n: [(n % 100, n)], lambda item: (item[0], sum(item[1])), 1)
+
+    def plain() -> list[tuple[int, int]]:
+        groups: dict[int, list[int]] = {}
+        for n in inputs:
+            for key, value in [(n % 100, n)]:
+                groups.setdefault(key, []).append(value)
+        return [(key, sum(values)) for key, values in groups.items()]
+
+    def seconds(run: Callable[[], list[Any]]) -> float:
+        began = time.thread_time()
+        run()
+        return time.thread_time() - began
+
+    assert mapper(iter(inputs)) == plain()
+    # With a task for each it would be hundreds of times.
+    assert min(seconds(lambda: mapper(inputs)) / seconds(plain) for _ in range(5)) < 25
