@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from types import GeneratorType
+from typing import Any, Final
 
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
 from mapreduce.pairs import Pair, PairBlocks, as_pairs
@@ -37,6 +38,9 @@ __all__ = [
     "sum_values",
     "top",
 ]
+
+#: What is surely an iterable of pairs and no mapping, and sooner known to be than found out.
+_ITERABLE: Final = frozenset({GeneratorType, tuple})
 
 
 class each:  # noqa: N801 - reads as the word it is, as functools.partial does
@@ -77,18 +81,25 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
                         raise _words(returned[0])
                     block += returned
                 else:
-                    pairs: Iterator[Any] = iter(as_pairs(returned, self.function))
-                    for first in islice(pairs, 1):
-                        if type(first) is str:
-                            raise _words(first)
-                        block.append(first)
-                    # A generator may yield more pairs than fit into memory.
-                    while some := list(islice(pairs, max(1, wanted - len(block)))):
+                    # A generator may yield more pairs than fit into memory; most yield a few.
+                    known = type(returned) in _ITERABLE
+                    pairs: Iterator[Any] = iter(
+                        returned if known else as_pairs(returned, self.function)
+                    )
+                    room = max(1, wanted - len(block))
+                    some = list(islice(pairs, room))
+                    if some and type(some[0]) is str:
+                        raise _words(some[0])
+                    while some:
                         block += some
+                        if len(some) < room:
+                            break
                         if len(block) >= wanted:
                             yield block
                             wanted = next_block_pairs(block)
                             block = []
+                        room = max(1, wanted - len(block))
+                        some = list(islice(pairs, room))
             except InvalidPairsError:
                 raise
             except Exception as error:

@@ -62,18 +62,22 @@ def run_sequential(
     def map_task(split: PlannedSplit, selection: Selection | None) -> list[list[Columns]]:
         return list(run_map(split, map, combine, partition, reduce_tasks, selection=selection))
 
-    batches: list[list[Columns]] = []
+    held: list[list[Columns]] = [[] for _ in range(reduce_tasks)]
     for number, split in enumerate(splits):
-        batches += tasks.run(_MAP, number, partial(map_task, split)) or []
+        for batch in tasks.run(_MAP, number, partial(map_task, split)) or []:
+            for partition_held, columns in zip(held, batch, strict=True):
+                if columns[
+                    0
+                ]:  # M * R empty ones would fill the memory, were there many small splits
+                    partition_held.append(columns)
     merged = same_reduction(combine, reduce)
 
     def reduce_task(number: int, selection: Selection | None) -> Any:
         delivered = listed if deliver is None else partial(deliver, number)
         if selection is not None and selection.is_probe:
             delivered = listed
-        columns = [batch[number] for batch in batches]
         return run_reduce(
-            number, reduce, columns, merged=merged, deliver=delivered, selection=selection
+            number, reduce, held[number], merged=merged, deliver=delivered, selection=selection
         )
 
     results = []

@@ -25,32 +25,20 @@ to the call that runs, and not to an object; in one process it is to be seen in 
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mapreduce.errors import InputError, InvalidJobError, OutputError, shorten
+from mapreduce.errors import InvalidJobError, OutputError, shorten
 from mapreduce.grouping import by_key, each
-from mapreduce.pairs import Pair
 from mapreduce.partition import stable_hash
-from mapreduce.styles.ordering import (
-    FILLED_IN,
-    Numbered,
-    gathered,
-    in_order,
-    in_places,
-    numbered,
-)
-from mapreduce.styles.running import check_options
+from mapreduce.styles.emitting import Here, Mapper, Reducer, running
+from mapreduce.styles.ordering import FILLED_IN, in_order, in_places, numbered
+from mapreduce.styles.running import TRY_AGAIN, check_options
 from mapreduce.styles.sharing import shared
 from tuplespace.resources import cores
-from workers import counter
-from workers.counters import TaskCounter
 
 if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
@@ -60,33 +48,9 @@ __all__ = ["MapReduce"]
 
 _MAPPER: Final = "emit_intermediate"
 _REDUCER: Final = "emit"
-#: With these, a record may be mapped several times.
-_TRY_AGAIN: Final = frozenset({"skip_bad_records", "on_bad_task"})
 #: An instance that functions refer to goes to the workers; this of it stays here.
 _STAYS = ("space", "options", "_intermediate", "_result")
 _LOOKS: Final = frozenset({"intermediate", "result"})
-
-
-class _Seen(NamedTuple):
-    """What has been emitted so far, for functions that look at it."""
-
-    intermediate: dict[Any, list[Any]]
-    result: list[Any]
-
-
-class _Running(NamedTuple):
-    """A call of a mapper or reducer.
-
-    Attributes:
-        verb: What it may do. items: What it has emitted. seen: What all calls have, in one process.
-    """
-
-    verb: str
-    items: list[Any]
-    seen: _Seen | None
-
-
-_running: ContextVar[_Running | None] = ContextVar("running", default=None)
 
 
 class Place(NamedTuple):
@@ -177,15 +141,21 @@ class MapReduce:
         Raises:
             UnstableKeyError: The key is a list, say. InvalidJobError: No mapper is running.
         """
+        call = running.get()
+        if call is None or call.groups is None:
+            raise _misplaced(_MAPPER)
+        groups = call.groups
         try:
-            hash(key)
+            values = groups.get(key)
         except TypeError:
-            stable_hash(key)  # says it better, and where the key was emitted
+            stable_hash(key)  # says it better
             raise
-        running = _running_as(_MAPPER)
-        running.items.append((key, value))
-        if running.seen is not None:
-            running.seen.intermediate.setdefault(key, []).append(value)
+        if values is not None:
+            values.append(value)
+            return
+        if type(key) is not str:
+            stable_hash(key)  # refuses here, where the record is known, what no worker could deal
+        groups[key] = [value]
 
     def emit(self, value: Any) -> None:
         """Add a value to the result; for a reducer, and in one process for a mapper too.
@@ -193,11 +163,10 @@ class MapReduce:
         Raises:
             InvalidJobError: No reducer is running.
         """
-        running = _running.get()
-        if running is None or running.seen is None:
-            _running_as(_REDUCER).items.append(value)
-        else:
-            running.seen.result.append(value)
+        call = running.get()
+        if call is None or call.items is None:
+            raise _misplaced(_REDUCER)
+        call.items.append(value)
 
     def execute(
         self, data: Iterable[str | bytes], mapper: Callable[[Any], Any],
@@ -221,6 +190,7 @@ class MapReduce:
         """
         # Workers import this module for what is below, and can do without these.
         from mapreduce.job import MapReduceJob
+        from mapreduce.styles.lazily import Lazily
         from mapreduce.styles.telling import run_and_tell
 
         if isinstance(data, (str, bytes)):
@@ -228,30 +198,37 @@ class MapReduce:
         for name, function in (("mapper", mapper), ("reducer", reducer)):
             if not callable(function):
                 raise InvalidJobError(f"the {name} is no function: {shorten(function)}")
-        source = getattr(data, "name", None)
-        lines = (line for line in numbered(data, 1) if line.record.strip())
-        job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
         space = self.space if _given.space is None else _given.space
         workers = _given.num_workers or self.num_workers
         note = shared([mapper], MapReduce, _LOOKS | {_REDUCER})
         note = note or shared([reducer], MapReduce, _LOOKS)
         if workers is None:
+            if space is not None:
+                _refuse_silent(mapper, reducer)
             workers = 1 if note and space is None else cores()
+        source = getattr(data, "name", None)
+        whole = Mapper(mapper, source if isinstance(source, str) else "the data")
         self._intermediate, self._result = None, []
-        for option, value in self.options.items():
-            setattr(job, option, value)
-        seen = None
+        here = None
         if space is not None or workers > 1:
             note = note and f"{note}, and each worker has its own"
-        elif not self.options.keys() & _TRY_AGAIN:
-            seen = _Seen({}, self._result)
-            self._intermediate = seen.intermediate
-            job.reduce_tasks = 1  # keys come in the order of the data
-        name = source if isinstance(source, str) else "the data"
-        job.map = each(_Mapper(mapper, name, seen))
-        job.reduce = by_key(in_places(_Reducer(reducer, seen)))
+        elif not self.options.keys() & TRY_AGAIN:
+            here = Here(whole, reducer)
+            self._intermediate, self._result = here.groups, here.items
+        if here is not None:
+            job = MapReduceJob(Lazily(enumerate(data, 1)), map=here.map, reduce=here.reduce)
+        else:
+            again = self.options.keys() & TRY_AGAIN
+            lines = numbered(data, 1) if again else enumerate(data, 1)
+            job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
+            job.map = each(whole.of_line) if again else whole
+            job.reduce = by_key(in_places(Reducer(reducer)))
+        for option, value in self.options.items():
+            setattr(job, option, value)
+        if here is not None:
+            job.reduce_tasks = 1
         emitted = in_order(run_and_tell(job, space, workers, note))
-        if seen is None:
+        if here is None:
             self._result = [value for values in emitted for value in values]
         sys.stdout.writelines([f"{_json(value)}\n" for value in self.result])
         sys.stdout.flush()
@@ -260,68 +237,27 @@ class MapReduce:
         return {name: value for name, value in vars(self).items() if name not in _STAYS}
 
 
-class _Mapper:
-    """A mapper, as `each` takes it."""
-
-    def __init__(self, function: Callable[[Any], Any], source: str, seen: _Seen | None) -> None:
-        self._function = function
-        self._source = source
-        self._seen = seen
-
-    def __call__(self, line: Numbered) -> Iterable[Pair]:
-        try:
-            record = json.loads(line.record)
-        except ValueError as error:
-            raise InputError(f"{self._source}, line {line.number}: is no JSON: {error}") from None
-        pairs = _emitted(_Running(_MAPPER, [], self._seen), self._function, record)
-        _done("Mapper").add()
-        return gathered(line.number, pairs)
+def _refuse_silent(mapper: Callable[..., Any], reducer: Callable[..., Any]) -> None:
+    """Refuse what workers would do wrong without a word; what is emitted or looked at in vain they say."""
+    what = shared([mapper, reducer], MapReduce, frozenset())
+    if what:
+        raise InvalidJobError(
+            f"{what}, and each worker would have its own: leave out space, and it runs in this process; "
+            "or if that is right, as for a cache, say so by num_workers: MapReduce(2, space=...)"
+        )
 
 
-class _Reducer:
-    """A reducer, as a function that returns what it emits."""
-
-    def __init__(self, function: Callable[[Any, list[Any]], Any], seen: _Seen | None) -> None:
-        self._function = function
-        self._seen = seen
-
-    def __call__(self, key: Any, values: list[Any]) -> list[Any]:
-        emitted = _emitted(_Running(_REDUCER, [], self._seen), self._function, key, values)
-        _done("Reducer").add()
-        return emitted
-
-
-@functools.cache
-def _done(role: str) -> TaskCounter:
-    """Return what counts the work of this process, by the name that it has in progress lines."""
-    return counter(f"{role} ({os.uname().nodename}/{os.getpid()})")
-
-
-def _emitted(running: _Running, function: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call a mapper or reducer; return what it emitted."""
-    token = _running.set(running)
-    try:
-        function(*args)
-    finally:
-        _running.reset(token)
-    return running.items
-
-
-def _running_as(verb: str) -> _Running:
-    """Return the call that runs."""
-    running = _running.get()
-    if running is None or running.verb != verb:
-        whose = "mapper" if verb == _MAPPER else "reducer"
-        raise InvalidJobError(f"{verb}() is for the {whose}, and for its own thread")
-    return running
+def _misplaced(verb: str) -> InvalidJobError:
+    whose = "mapper" if verb == _MAPPER else "reducer"
+    return InvalidJobError(f"{verb}() is for the {whose}, and for its own thread")
 
 
 def _check_seen(values: Any, name: str) -> None:
-    running = _running.get()
-    if values is None or (running is not None and running.seen is None):
+    call = running.get()
+    if values is None or (call is not None and not call.here):
         raise InvalidJobError(
             f"{name} is where all runs in one process: write MapReduce(num_workers=1), without "
-            f"{' and '.join(sorted(_TRY_AGAIN))}"
+            f"{' and '.join(sorted(TRY_AGAIN))}"
         )
 
 

@@ -7,7 +7,8 @@
 
 A key's place is the number of the record that it appeared in first, and its number among the keys
 of that record: what the insertion order of one dict of all keys is, too. The values of a key
-travel as one list a record. `placing` and `keeping_places` do the same with a value at a time, for
+travel as one list a record; or, where records are taken in blocks, one a block, which then goes by the
+number of its first record. `placing` and `keeping_places` do the same with a value at a time, for
 records whose pairs, and keys whose values, may exceed memory.
 """
 
@@ -15,12 +16,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from mapreduce.errors import InvalidPairsError, shorten
 from mapreduce.pairs import Pair, as_pairs, failure_of
 from mapreduce.partition import stable_hash
 from mapreduce.phases import listed
+from mapreduce.weights import FIRST_BLOCK_PAIRS, size_of
+
+#: What one block holds at most: the pairs of so many records, or of one, and about so many bytes.
+_BLOCK_RECORDS: Final = 1 << 14
+_BLOCK_BYTES: Final = 4 << 20
+_WEIGHED: Final = 8
 
 Place = tuple[int, int]
 Gathered = tuple[int, int, list[Any]]
@@ -55,6 +63,12 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
         UnstableKeyError: A key is not hashable. InvalidPairsError: What should be a pair is none.
     """
     groups: dict[Any, list[Any]] = {}
+    gather(groups, pairs)
+    return [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+
+
+def gather(groups: dict[Any, list[Any]], pairs: Iterable[Pair]) -> None:
+    """Add the values of a record's pairs to those of their keys; raises as `gathered`."""
     pair: Any
     for pair in pairs:
         if type(pair) is str:
@@ -68,7 +82,38 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
         except TypeError:
             stable_hash(key)  # says it better
             raise
-    return [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+
+
+def gathered_in_blocks(
+    records: Iterable[tuple[int, Any]],
+    gather_some: Callable[[list[tuple[int, Any]], int, dict[Any, list[Any]]], None],
+) -> Iterator[tuple[Any, Gathered]]:
+    """Yield the pairs of numbered records as `gathered` does, but together those of many records.
+
+    Args:
+        records: Of one split; each is a number and what that is the number of.
+        gather_some: Gets some of them, the position of the first in the split, and a dict to add values
+            to those of their keys in.
+    """
+    return chain.from_iterable(_blocks(iter(records), gather_some))
+
+
+def _blocks(
+    records: Iterator[tuple[int, Any]],
+    gather_some: Callable[[list[tuple[int, Any]], int, dict[Any, list[Any]]], None],
+) -> Iterator[list[tuple[Any, Gathered]]]:
+    first, wanted = 0, FIRST_BLOCK_PAIRS
+    while some := list(islice(records, wanted)):
+        groups: dict[Any, list[Any]] = {}
+        gather_some(some, first, groups)
+        # Unique, and in the order of the keys, since no other block has this number.
+        number = some[0][0]
+        block = [(key, (number, at, values)) for at, (key, values) in enumerate(groups.items())]
+        yield block
+        first += len(some)
+        last = [size_of(pair) for pair in block[-_WEIGHED:]]
+        weight = sum(last) * len(block) // (len(last) or 1) // len(some)
+        wanted = max(1, min(_BLOCK_RECORDS, 8 * len(some), _BLOCK_BYTES // (weight or 1)))
 
 
 def _text(pair: str) -> InvalidPairsError:

@@ -18,24 +18,27 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mapreduce.errors import InvalidJobError, shorten
+from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
 from mapreduce.grouping import by_key, each
 from mapreduce.inputs.splits import Split
 from mapreduce.pairs import Pair, as_pairs
 from mapreduce.styles.ordering import (
     FILLED_IN,
     Numbered,
+    gather,
     gathered,
+    gathered_in_blocks,
     in_order,
     in_places,
     numbered,
 )
-from mapreduce.styles.running import check_options
+from mapreduce.styles.running import TRY_AGAIN, check_options, run
 from tuplespace.resources import cores
 
 if TYPE_CHECKING:
     from mapreduce.engine.embedded import EmbeddedEngine
     from mapreduce.engine.interface import Engine
+    from mapreduce.job import MapReduceJob
     from tuplespace.client import RemoteSpace
 
 #: A subclass's instance goes to the workers; this of it stays here.
@@ -92,34 +95,40 @@ class SimpleMapReduce:
             JobFailedError: A function raised, or killed its worker; RecordFailedError if it runs
                 in this process. NoWorkersError, TupleSpaceError: As `MapReduceJob.run`.
         """
-        # Workers import this module for what is below, and can do without these.
-        from mapreduce.inputs.splits import default_reduce_tasks
-        from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
-        from mapreduce.job import MapReduceJob
-        from mapreduce.styles.running import run
+        job = self._job(inputs, _count("chunksize", chunksize))
+        results = run(job, self._place(), self.num_workers)
+        if self._has_own_partition:
+            return [result for part in results for result in part or ()]
+        return in_order(results)
 
-        splits = _splits(inputs, _count("chunksize", chunksize))
-        job = MapReduceJob(list(splits) if isinstance(inputs, Sized) else splits)
+    def _job(self, inputs: Iterable[Any], chunksize: int) -> MapReduceJob:
+        """Return the job that this is."""
+        from mapreduce.job import MapReduceJob  # workers import this module, and can do without
+
+        splits = _splits(inputs, chunksize)
+        again = self.options.keys() & TRY_AGAIN
+        if self.space is None and self.num_workers == 1 and not again:  # in this process
+            from mapreduce.styles.lazily import Lazily
+
+            numbers = numbered(inputs) if self._has_own_partition else enumerate(inputs)
+            job = MapReduceJob(Lazily(numbers), reduce_tasks=1)
+        else:
+            job = MapReduceJob(list(splits) if isinstance(inputs, Sized) else splits)
         for name, value in self.options.items():
             setattr(job, name, value)
-        own_partition = self._has_own_partition
-        if own_partition:
+        if self._has_own_partition:
             job.map = each(_Mapped(self.map_func))
             job.reduce = _Partitioned(self)
             job.reduce_tasks = self.options.get("reduce_tasks", 1)
             if job.reduce_tasks == 1:
                 job.partition = _the_only_one  # keys may be of any type, as its partition() likes
         else:
-            job.map = each(_Gathered(self.map_func))
+            whole = _Gathered(self.map_func)
+            job.map = each(whole) if again else whole.of_split
             job.reduce = by_key(in_places(_Reduced(self.reduce_func)))
             if job.reduce_tasks is None:
-                # Chunks may be small: how many they are does not tell how much data there is.
-                many = default_reduce_tasks(len(job.data)) if isinstance(job.data, list) else None
-                job.reduce_tasks = min(many or STREAM_REDUCE_TASKS, STREAM_REDUCE_TASKS)
-        results = run(job, self._place(), self.num_workers)
-        if own_partition:
-            return [result for part in results for result in part or ()]
-        return in_order(results)
+                job.reduce_tasks = _reduce_tasks(job.data)
+        return job
 
     def partition(self, mapped_values: Iterable[Pair]) -> Iterable[tuple[Any, Any]]:
         """Return what reduce_func gets, one by one: pairs of a key and its values; to be overridden.
@@ -187,6 +196,23 @@ class _Gathered(_Mapped):
     def __call__(self, input: Numbered) -> Iterable[Pair]:
         return gathered(input.number, super().__call__(input))
 
+    def of_split(self, inputs: Iterable[tuple[int, Any]]) -> Iterator[Pair]:
+        """Return the pairs of many, a split of a job's."""
+        return gathered_in_blocks(inputs, self._gather)
+
+    def _gather(
+        self, inputs: list[tuple[int, Any]], first: int, groups: dict[Any, list[Any]]
+    ) -> None:
+        function, position, input = self._function, first, None
+        try:
+            for position, (_, input) in enumerate(inputs, first):  # noqa: B007  # for the message
+                returned = function(input)
+                gather(groups, returned if type(returned) is list else as_pairs(returned, function))
+        except InvalidPairsError:
+            raise
+        except Exception as error:
+            raise RecordFailedError.on(input, position) from error
+
 
 class _Reduced:
     """A reduce_func, as a function of a key and its values."""
@@ -224,3 +250,12 @@ def _count(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
         raise InvalidJobError(f"{name} is a whole number from 1 on, not {shorten(value)}")
     return value
+
+
+def _reduce_tasks(data: Any) -> int:
+    """Return R; inputs may be small, so how many they are does not tell how much data there is."""
+    from mapreduce.inputs.splits import default_reduce_tasks
+    from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
+
+    many = default_reduce_tasks(len(data)) if isinstance(data, list) else STREAM_REDUCE_TASKS
+    return min(many, STREAM_REDUCE_TASKS)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable
 from contextlib import closing
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import mapreduce
 from mapreduce.errors import InvalidJobError
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
     from mapreduce.job import MapReduceJob
     from tuplespace.client import RemoteSpace
+
+#: Options with which a record may be mapped, and so must be had, several times.
+TRY_AGAIN: Final = frozenset({"skip_bad_records", "on_bad_task"})
 
 
 def run(job: MapReduceJob, space: RemoteSpace | str | Engine | None, workers: int = 1) -> list[Any]:

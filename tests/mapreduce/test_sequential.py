@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter, defaultdict
 
 import pytest
@@ -130,3 +131,20 @@ def test_other_errors_of_user_functions_come_through_as_they_are():
         run_sequential(
             splits=plan_splits([Split([1])]), map=lambda n: 1 / 0, reduce=dict, reduce_tasks=1
         )
+
+
+def test_partitions_that_small_splits_leave_empty_take_no_memory():
+    splits = plan_splits([Split([number]) for number in range(200)])
+    tracemalloc.start()
+    try:
+        results = run_sequential(
+            splits=splits,
+            map=each(lambda number: [(number, number)]),
+            reduce=sum_values,
+            reduce_tasks=512,
+        )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(len(list(result)) for result in results) == 200
+    assert most < 4 << 20  # 200 * 512 empty ones took 17 MB

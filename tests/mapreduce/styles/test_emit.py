@@ -136,6 +136,43 @@ def test_a_line_that_is_no_json_is_named_with_its_file(space: RemoteSpace, tmp_p
 
 
 @pytest.mark.usefixtures("here")
+def test_a_line_that_is_nested_too_deep_is_named_like_any_other_that_is_no_json() -> None:
+    with pytest.raises(RecordFailedError, match="record 1 of the data") as caught:
+        mr.execute(["7", "[" * 100_000], lambda record: None, count)
+    assert type(caught.value.__cause__) is InputError
+    assert "the data, line 2: its lists and objects are nested too deep" in str(
+        caught.value.__cause__
+    )
+
+
+def test_a_key_that_no_worker_could_deal_is_refused_with_its_line(place: Place) -> None:
+    kind = RecordFailedError if place.space is None else JobFailedError
+    with pytest.raises(kind) as caught:
+        mr.execute(["7", "NaN"], lambda record: mr.emit_intermediate(record, 1), count)
+    told = f"{caught.value} {caught.value.__cause__}"
+    assert "record 'NaN' (record 1 of the data)" in told
+    assert "NaN (float) cannot be a key" in told
+
+
+def test_many_lines_come_in_the_order_of_one_dict(place: Place) -> None:
+    numbers = [number * 7919 % 4001 for number in range(4000)]
+    lines = [text for number in numbers for text in (f"{number}\n", "\n")]
+    expected: dict[int, list[int]] = {}
+    for at, number in enumerate(numbers):
+        expected.setdefault(number % 500, []).append(number)
+        expected.setdefault(-at // 100, []).append(at)
+
+    def emit_two(number: int) -> None:
+        mr.emit_intermediate(number % 500, number)
+        at = number * pow(7919, -1, 4001) % 4001
+        mr.emit_intermediate(-at // 100, at)
+
+    own = MapReduce.MapReduce(reduce_tasks=5)
+    own.execute(lines, emit_two, lambda key, values: mr.emit((key, values)))
+    assert own.result == list(expected.items())
+
+
+@pytest.mark.usefixtures("here")
 def test_a_file_is_read_as_mappers_need_it() -> None:
     read, mapped_at = [], []
 

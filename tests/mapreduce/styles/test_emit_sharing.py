@@ -175,6 +175,26 @@ def test_a_worker_that_is_asked_for_what_it_cannot_see_says_so(
         own.intermediate.clear()
 
 
+number = 0
+
+
+def count_records(record: Any) -> None:
+    global number
+    number += 1
+    mr.emit_intermediate(record[0], number)
+
+
+def test_workers_are_not_given_silently_what_they_would_do_wrong(space: RemoteSpace) -> None:
+    lines = [json.dumps(pair) for pair in PAIRS]
+    own = MapReduce.MapReduce(space=space)
+    with pytest.raises(InvalidJobError, match=r"count_records\(\) sets number, .* leave out space"):
+        own.execute(lines, count_records, lambda key, values: mr.emit(key))
+
+    told = MapReduce.MapReduce(2, space=space)
+    told.execute(lines, count_records, lambda key, values: mr.emit(key))
+    assert told.result == ["a", "b", "c", "d"]
+
+
 def test_one_process_shows_what_was_emitted_and_forgets_it_for_the_next_data() -> None:
     own = MapReduce.MapReduce(1, reduce_tasks=3)
     assert (own.intermediate, own.result) == ({}, [])

@@ -342,3 +342,4 @@ def test_many_small_inputs_do_not_make_many_reduce_tasks(
     mapper = SimpleMapReduce(lambda n: [(n % 3, n)], lambda item: (item[0], sum(item[1])), 1)
     assert mapper(kind(range(3000))) == [(n, sum(range(n, 3000, 3))) for n in range(3)]
     assert (jobs[0].reduce_tasks or 3000) <= 32
+    assert len(jobs[0].data.plan()) == 1
