@@ -152,7 +152,7 @@ class Agent:
         for thread in jobs:
             thread.start()
         found = f", found on the network as {self._space.name!r}" if self._space.name else ""
-        self._voice.say(
+        self._voice.begin(
             f"worker {self.name}: {self._processes} processes, {in_words(self._memory)} each, "
             f"{this_runtime()}, at {self._space.uri}{found}"
         )
@@ -357,6 +357,7 @@ class Agent:
                 told = self._presence.tell(idle, self._tasks_running(), self._processes_now)
                 at_rest = told and idle == self._processes
                 away_since = math.inf
+                self._voice.back(self._space.uri, self._space.admissions)
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
@@ -395,5 +396,5 @@ class Agent:
             with suppress(errors.TupleSpaceError):
                 self._presence.register_again()
         else:
-            self._voice.away(error)
+            self._voice.away(error, self._space.admissions)
         self._ended.wait(_BEAT)
