@@ -5,6 +5,7 @@ Each command says in one line what it does, in `jobs.commands`; what it does sta
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from jobs.commands.running import cancel, demo, job, resume
 from jobs.commands.sampling import sample
 from jobs.commands.scripts import emit
 from jobs.commands.serving import tuplespace, worker
+from tuplespace.serve import mute
 
 __all__ = [
     "cancel", "demo", "emit", "job", "list_jobs", "resume", "sample", "status", "take", "tuples",
@@ -30,6 +32,18 @@ TASKS = (
 
 class _CommandLine(Program):
     """One that says, whatever was mistyped, where to read on."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002
+        """Run a command line; that nobody reads what it prints, help for one, is no trouble."""
+        try:
+            try:
+                super().run(argv, exit)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            mute()
+            sys.exit(1)
 
     def parse_tasks(self) -> None:
         """Read the words of the command line, as invoke does."""

@@ -62,6 +62,7 @@ class _Lane:
         self._proxy: GuardedProxy | None = None
         self._sock: socket.socket | None = None
         self._timeout = -1.0  # of the socket, which is slow to be told
+        self.due = math.inf  # when the space has to have answered what it was asked
 
     @property
     def connected(self) -> bool:
@@ -114,7 +115,7 @@ class _Lane:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def disconnect(self) -> None:
-        proxy, self._proxy, self._sock = self._proxy, None, None
+        proxy, self._proxy, self._sock, self.due = self._proxy, None, None, math.inf
         if proxy is not None:
             proxy._pyroConnection.close()
 
@@ -207,7 +208,8 @@ class RemoteSpace(SpaceVerbs):
                 if not lane.connected:
                     self._connect(lane)
                 sent, up_since = True, time.monotonic()
-                return lane.exchange(request, timeout + self.retry_for)
+                lane.due = up_since + timeout
+                reply = lane.exchange(request, timeout + self.retry_for)
             except (OSError, PyroError) as error:
                 # Our own patience has no errno; ETIMEDOUT is a connection that broke, as others do.
                 if isinstance(error, TimeoutError) and error.errno is None:
@@ -227,6 +229,9 @@ class RemoteSpace(SpaceVerbs):
                 if self._closing.wait(min(pause, give_up_at - now)):
                     raise errors.ClosedError("this client of the space was closed") from None
                 pause = min(2 * pause, 1.0)
+            else:
+                lane.due = math.inf
+                return reply
 
     def _unreachable(self, error: BaseException, sent: bool) -> errors.SpaceUnreachableError:
         unknown = "; the last call may have been applied" if sent else ""
@@ -285,6 +290,13 @@ class RemoteSpace(SpaceVerbs):
                 self._connect(lane, timeout)
         finally:
             self._give_back(lane)
+
+    @property
+    def overdue(self) -> float:
+        """For how many seconds the space, connected, has owed an answer; 0: it owes none. Never waits."""
+        with self._lock:
+            due = min((lane.due for lane in self._busy), default=math.inf)
+        return max(0.0, time.monotonic() - due)
 
     @property
     def key(self) -> Key:

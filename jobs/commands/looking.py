@@ -9,6 +9,7 @@ from typing import Final
 from invoke import Context
 
 from jobs.commands.command import KEY_FILE, NAME, SPACE, command, sigterm_interrupts
+from jobs.commands.options import positional_in
 from jobs.errors import JobsError
 from jobs.terminal.amounts import bytes_text
 from jobs.terminal.documents import print_json
@@ -17,7 +18,7 @@ from jobs.terminal.overview import Lookout, claimed_tasks, jobs_in
 from jobs.terminal.sealed import look_into
 from jobs.terminal.tables import print_lines, print_table
 from jobs.terminal.watching import JOB_COLUMNS, job_row, print_overview, watch
-from tuplespace import RemoteSpace
+from tuplespace import ANY, RemoteSpace
 from tuplespace.values import Tuple
 
 #: A live view asks again by itself, and says that the space is away; so a call need not be patient.
@@ -26,6 +27,9 @@ _WATCH_RETRY: Final = 1.0
 _LEAST_EVERY: Final = 0.1
 #: What `tuples` has a space send without being asked to: it sends all that match, or nothing.
 _MOST_BYTES: Final = 64e6
+#: Tuples of up to so many fields are shown to whoever gives no template, and so much of each.
+_LENGTHS: Final = 12
+_LONGEST: Final = 300
 JSON = {"json": "print JSON for programs, and nothing else, on stdout"}
 
 
@@ -86,10 +90,12 @@ def list_jobs(
 
 
 @command(
-    positional=["template"],
+    positional=positional_in(
+        sys.argv, "tuples", ("template",), 0, ("--count", "-c", "--json", "-j")
+    ),
     help={
         "template": "as Python writes it: '(\"task\", int, ...)'; None, ... and ANY match anything; types, "
-        'Between(1, 5), OneOf("a", "b"), range(10), re("^b")',
+        'Between(1, 5), OneOf("a", "b"), range(10), re("^b"); without one: all tuples, long lines cut short',
         "limit": "how many to show, the oldest first (default: 100); 0: all",
         "count": "only say how many match",
         **JSON,
@@ -99,24 +105,67 @@ def list_jobs(
     },
 )
 def tuples(
-    _: Context, template: str, space: str = "", key_file: str = "", name: str = "",
+    _: Context, template: str | None = None, space: str = "", key_file: str = "", name: str = "",
     limit: int = 100, count: bool = False, json: bool = False,
 ) -> None:  # fmt: skip
-    """Show the tuples that match a template, one a line; they stay where they are."""
-    wanted = parse_template(template)
+    """Show the tuples that match a template, or all, one a line; they stay where they are."""
+    wanted = parse_template(template) if template else None
     if limit < 0:
         raise JobsError(f"--limit is a whole number from 0, not {limit}")
     with look_into(space, name, key_file) as remote:
         if count:
-            print_lines([str(remote.count(wanted))])
+            print_lines([str(_ready(remote) if wanted is None else remote.count(wanted))])
             return
-        found, matching = _oldest(remote, wanted, limit)
+        if wanted is None:
+            found, notes = _of_all_lengths(remote, limit)
+        else:
+            found, matching = _oldest(remote, wanted, limit)
+            notes = [_more(len(found), matching)] if len(found) < matching else []
     if json:
         print_json(found)
     else:
-        print_lines(show(each, opaque_size) for each in found)
-    if len(found) < matching:
-        sys.stderr.write(f"the first {len(found):,} of {matching:,}; --limit 0 shows all\n")
+        lines = (show(each, opaque_size) for each in found)
+        print_lines(lines if template else map(_cut, lines))
+    sys.stderr.writelines(f"{note}\n" for note in notes)
+
+
+def _more(shown: int, matching: int) -> str:
+    return f"the first {shown:,} of {matching:,}; --limit 0 shows all"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def _ready(space: RemoteSpace) -> int:
+    """Return how many tuples there are that nobody has claimed."""
+    figures = space.status()
+    return int(figures["tuples"] - figures["claims"])
+
+
+def _of_all_lengths(space: RemoteSpace, limit: int) -> tuple[list[Tuple], list[str]]:
+    """Return tuples of a space, the shortest first, and what there is to be said of the others.
+
+    No template matches tuples of any length: each length is asked for.
+    """
+    found: list[Tuple] = []
+    notes, counted, ready = [], 0, _ready(space)
+    for length in range(_LENGTHS + 1):
+        template = (ANY,) * length
+        matching, room = space.count(template), limit - len(found)
+        counted += matching
+        if matching and (room > 0 or not limit):
+            try:
+                found += _oldest(space, template, max(0, room))[0]
+            except JobsError as error:
+                notes.append(f"of {length} fields: {error}")
+    if len(found) < counted and not notes:
+        notes.append(_more(len(found), counted))
+    if (others := min(ready, _ready(space)) - counted) > 0:
+        notes.append(
+            f"{others:,} more are dicts, or have more than {_LENGTHS} fields: a template shows them"
+        )
+    return found, notes
 
 
 def _oldest(space: RemoteSpace, template: Tuple, limit: int) -> tuple[list[Tuple], int]:

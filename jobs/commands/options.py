@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from invoke import Argument, ParseError, Task
@@ -25,6 +26,7 @@ class Command(Task):  # type: ignore[type-arg]
         ]
 
 
+_HELP = ("--help", "-h")
 _KEPT = ("kind", "default", "help", "positional", "optional", "incrementable", "attr_name")
 
 
@@ -42,3 +44,26 @@ class _Option(Argument):
             raise ParseError(
                 f"error: --{str(self.name).replace('_', '-')} wants a {whole}number, not {value!r}"
             ) from None
+
+
+def positional_in(
+    words: Sequence[str], command: str, names: Sequence[str], needed: int, flags: Collection[str] = ()
+) -> list[str]:  # fmt: skip
+    """Return which arguments of a command are positional on this command line.
+
+    Invoke knows no argument that is both positional and optional: one is only when it is there.
+
+    Args:
+        words: The command line. command, names: What the command and these arguments are called.
+        needed: So many of them are always positional. flags: Its options without a value.
+    """
+    at = words.index(command) if command in words else 0
+    if not at or set(_HELP) & set(words[:at]):
+        return list(names[: max(1, needed)])
+    rest, plain = iter(words[at + 1 :]), 0
+    for word in rest:
+        if not word.startswith("-") or word == "-":
+            plain += 1
+        elif word not in flags and "=" not in word and (word.startswith("--") or len(word) == 2):
+            next(rest, None)  # its value
+    return list(names[: max(plain, needed)])

@@ -176,11 +176,13 @@ def resume(
     ):
         if driver := driver_of(remote, id):
             sys.stderr.write(f"job {id} has a driver, {driver}; waiting up to 20 s for it to end\n")
+        waiting = remote.count(("result", id, str, int, bytes))  # the driver reads them at once
         run = MapReduceJob.attach(remote, id)
         done = run.progress()
+        more = f", and {waiting:,} more results lie in the space" if waiting else ""
         sys.stderr.write(
             f"job {run.id} goes on: {done.map_done} of {done.map_total} maps and "
-            f"{done.reduce_done} of {done.reduce_total} reduces are done\n"
+            f"{done.reduce_done} of {done.reduce_total} reduces stand in its ledger{more}\n"
         )
         if whole := whole_of(run.label):
             sys.stderr.write(

@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,9 @@ from types import TracebackType
 from invoke import Context, Exit
 
 from jobs.commands.command import KEY_FILE, NAME, command, sigterm_interrupts
+from jobs.commands.options import positional_in
 from jobs.errors import JobsError
+from jobs.terminal.absence import telling_of
 from jobs.terminal.tables import print_error
 from mapreduce import MapReduceError, RecordFailedError
 from mapreduce.styles import emit as style
@@ -28,25 +30,8 @@ _IMPORTED = ("MapReduce", "MapReduce_redis")
 _OURS = (MapReduceError, TupleSpaceError, WorkerError, JobsError)
 
 
-def _positional(words: Sequence[str]) -> list[str]:
-    """Return which arguments of ``emit`` are positional on this command line.
-
-    Invoke knows no argument that is both positional and optional: the data is one only when it is there.
-    """
-    if "emit" not in words:
-        return ["script"]
-    rest = iter(words[words.index("emit") + 1 :])
-    plain = 0
-    for word in rest:
-        if not word.startswith("-"):
-            plain += 1
-        elif "=" not in word:
-            next(rest, None)  # its value: all options here have one
-    return ["script", "data"][: max(plain, 1)]
-
-
 @command(
-    positional=_positional(sys.argv),
+    positional=positional_in(sys.argv, "emit", ("script", "data"), 1),
     help={
         "script": "a script that says `import MapReduce`, as those of the course and of pymapr do",
         "data": "the file of JSON lines that the script gets as sys.argv[1]; its name alone will do",
@@ -73,6 +58,7 @@ def emit(
         if space or name or key_file:
             remote = connect(space or None, name=name or None, key_file=key_file or None)
             stack.enter_context(remote)
+            stack.enter_context(telling_of(remote))
         stack.enter_context(style.running_at(style.Place(remote, workers or None)))
         stack.enter_context(_as_a_script(script, [data] if data else []))
         try:

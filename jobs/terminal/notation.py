@@ -30,6 +30,8 @@ from tuplespace.values import DEPTH, TYPES, Opaque, Tuple, brief
 _DECIMAL_BITS: Final = 10_000
 _CONSTANTS: Final = {"nan": math.nan, "inf": math.inf}
 _WILDCARDS: Final = {"ANY": ANY}
+#: As in "Between.__init__() missing 1 required positional argument".
+_PYTHONS_NAME: Final = re.compile(r"^[\w.]+\(\) ")
 
 
 def parse_tuple(text: str) -> Tuple:
@@ -119,9 +121,7 @@ class _Reader:
         hint = ""
         if type(value) is not dict:
             hint = f"; of one field it is ({self._segment(node)},), with a comma"
-        raise self._error(
-            f"it is a tuple, or a dict with str keys, not one {type(value).__name__}{hint}"
-        )
+        raise self._error(f"it is a tuple, or a dict with str keys{hint}")
 
     def _error(self, reason: str) -> NotationError:
         shown = self._text if len(self._text) <= 100 else f"{self._text[:97]}..."
@@ -180,7 +180,7 @@ class _Reader:
         try:
             return self._calls[name](*arguments)
         except (TypeError, ValueError, OverflowError, RecursionError, re.error) as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise ValueError(f"{name}: {_PYTHONS_NAME.sub('', str(error))}") from None
 
     def _complaint(self, node: ast.expr) -> str:
         known = [*self._names, *(f"{name}(...)" for name in self._calls)]

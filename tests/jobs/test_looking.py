@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke import Context
 
 from jobs.commands import looking
+from jobs.commands.options import positional_in
 from jobs.terminal.overview import CALLS_PER_LOOK, JOBS_COUNTED, Lookout, ReadyTask
 from jobs.terminal.sealed import look_into
 from tuplespace import RemoteSpace
@@ -261,6 +263,74 @@ def test_a_space_does_not_send_a_flood_to_show_a_drop(
     assert refused.stderr.startswith("error: 150 tuples match, about ")
     assert invoke("tuples", '("n", range(0, 50))').returncode == 0
     assert invoke("tuples", '("n", ...)', "--limit", "0").returncode == 0
+
+
+def shown(
+    capsys: pytest.CaptureFixture[str], remote: RemoteSpace, **options: Any
+) -> tuple[str, str]:
+    capsys.readouterr()
+    looking.tuples(Context(), space=remote.uri, **options)
+    return capsys.readouterr()
+
+
+def test_without_a_template_the_tuples_of_all_lengths_are_shown(
+    remote: RemoteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys, remote) == ("", "")
+    remote.write_many([("a", 1), (), ("x",), ("a", 2), {"name": "a"}, ("b" * 500,), (0,) * 13])
+    remote.claim(("a", 2))
+
+    out, err = shown(capsys, remote)
+    assert out == f"()\n('x',)\n('{'b' * 295}...\n('a', 1)\n"
+    assert err == "2 more are dicts, or have more than 12 fields: a template shows them\n"
+    assert shown(capsys, remote, count=True) == ("6\n", "")
+    out, err = shown(capsys, remote, limit=2)
+    assert out == "()\n('x',)\n"
+    assert err.splitlines()[0] == "the first 2 of 4; --limit 0 shows all"
+    assert len(json.loads(shown(capsys, remote, json=True)[0])) == 4
+
+
+def test_tuples_can_be_typed_without_a_template(run_python: Any, remote: RemoteSpace) -> None:
+    remote.write_many([("a", 1), ("b",)])
+
+    typed = "from jobs.entry import main; main()", "tuples", "--json", "--space", remote.uri
+    out, err = run_python("-c", *typed).communicate(timeout=30)
+
+    assert (out, err) == ('[["b"], ["a", 1]]\n', "")
+
+
+def test_of_lengths_that_are_a_flood_it_is_said_and_the_others_are_shown(
+    remote: RemoteSpace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(looking, "_MOST_BYTES", 10_000)
+    remote.write_many([("n", number) for number in range(150)])
+    remote.write(("a", "b", "c"))
+
+    out, err = shown(capsys, remote)
+
+    assert out == "('a', 'b', 'c')\n"
+    assert err.startswith("of 2 fields: 150 tuples match, about ")
+
+
+@pytest.mark.parametrize(
+    ("line", "needed", "positional"),
+    [
+        ("tuplemill", 0, ["first"]),
+        ("tuplemill --help look", 0, ["first"]),
+        ("tuplemill look", 0, []),
+        ("tuplemill look", 1, ["first"]),
+        ("tuplemill look a", 0, ["first"]),
+        ("tuplemill look --json --limit 3 -s URI -l5 --name=x", 0, []),
+        ("tuplemill look -j a --limit 3 -", 0, ["first", "second"]),
+    ],
+)
+def test_what_is_optional_is_positional_when_it_is_there(
+    line: str, needed: int, positional: list[str]
+) -> None:
+    names, flags = ("first", "second"), ("--json", "-j")
+    found = positional_in(line.split(), "look", names, needed, flags)
+
+    assert found == positional
 
 
 def test_opaque_fields_are_shown_closed_and_never_unpickled(

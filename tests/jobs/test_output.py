@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,22 @@ def test_a_full_disk_is_one_line_and_what_was_taken_goes_back(
 
     assert capsys.readouterr().err == "error: cannot write: [Errno 28] No space left on device\n"
     eventually(lambda: remote.count(("a", 1)) == 1)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--list"], ["--help", "job"], ["job", "list"], ["nonsense"]]
+)
+def test_a_command_whose_output_nobody_reads_ends_without_a_traceback(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+
+        assert status_of(*words) == 1
+
+    assert len(capsys.readouterr().err.splitlines()) == (words == ["nonsense"])
 
 
 @pytest.mark.parametrize("words", [["tuples", "--help"], ["take", "-h"], ["job", "--help"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -467,12 +468,13 @@ def test_the_command_line_resumes_and_cancels(
     process.kill()
     with connect(standing_cluster.uri) as space:
         eventually(lambda: not driver_of(space, job))
+        drivers.let(*JOB_FIRSTS, "reduce")
+        eventually(lambda: space.count(("result", job, str, int, bytes)) >= 3)
     whole = f"none: run chain again (invoke resume {job}: this step alone)"
     assert whole in invoke("status").stdout
-    drivers.let(*JOB_FIRSTS, "reduce")
     resumed = invoke("resume", job)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"job {job} goes on: " in resumed.stderr
+    assert re.search(rf"job {job} goes on: .*, and \d more results lie in", resumed.stderr)
     assert "it is one step of chain: what it makes is shown, and no other step" in resumed.stderr
     assert "11 tasks on 2 workers, 0 failed attempts" in resumed.stderr
     assert sorted(Counter(drivers.done()).values()) == [1] * 11
