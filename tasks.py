@@ -12,9 +12,10 @@ from invoke import Context, Exit, task
 from jobs.starting import begun, quiet
 
 quiet()
-from jobs.cli import *  # noqa: E402, F403  # every command is a task here
-
-begun()
+try:
+    from jobs.cli import *  # noqa: F403  # every command is a task here
+finally:
+    begun()
 
 ROOT = Path(__file__).parent
 BENCHMARKS = (

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def interrupted_at(tmp_path: Path) -> Start:
 
     def start(module: str, *words: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / f"{module}.py").write_text(
-            "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+            f"import os\nos.kill(os.getpid(), {signal.SIGINT:d})\n"
         )
         path = os.pathsep.join((str(tmp_path), str(ROOT)))
         return subprocess.run(
@@ -42,6 +43,9 @@ def interrupted_at(tmp_path: Path) -> Start:
         ("msgpack", ["-m", "tuplespace"]),
         ("argparse", ["-m", "tuplespace"]),
         ("argparse", ["-m", "workers"]),
+        ("enum", CONSOLE),  # as early as that
+        ("enum", ["-m", "tuplespace"]),
+        ("enum", ["-m", "workers"]),
     ],
 )
 def test_ctrl_c_while_a_program_starts_ends_it_without_a_word(
@@ -57,3 +61,18 @@ def test_who_imports_us_keeps_their_own_ctrl_c(interrupted_at: Start) -> None:
 
     assert ended.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in ended.stderr
+
+
+def test_the_tasks_of_a_checkout_can_be_imported_in_any_thread_and_leave_ctrl_c_alone(
+    run_python: Callable[..., Any],
+) -> None:
+    lines = (
+        "import signal, threading",
+        "threads = [threading.Thread(target=__import__, args=('tasks',))]",
+        "[each.start() for each in threads]",
+        "[each.join() for each in threads]",
+        "import tasks",
+        "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)",
+    )
+
+    assert run_python("-c", "\n".join(lines)).communicate(timeout=50) == ("True\n", "")

@@ -5,12 +5,12 @@ the first thing that `tuplespace` imports, and looks at how Python was started: 
 import us as a library keep their Ctrl-C.
 """
 
+# Python's `signal` imports enum, and typing half of the library: too late for who types Ctrl-C.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
-from typing import Any, Final
 
-_OURS: Final = ("tuplespace", "workers")
+_OURS = ("tuplespace", "workers")
 
 
 def _is_ours() -> bool:
@@ -19,9 +19,9 @@ def _is_ours() -> bool:
     return sys.argv[:1] == ["-m"] and "-m" in words and words[words.index("-m") + 1] in _OURS
 
 
-def _leave(*_: Any) -> None:
+def _leave(*_: object) -> None:
     os._exit(130)
 
 
-if _is_ours() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _leave)  # until it is served
+if _is_ours() and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _leave)  # until it is served

@@ -1,5 +1,6 @@
 """Workers: agents that claim tasks from a tuple space and run them in worker processes."""
 
+from tuplespace import starting as starting  # isort: skip  # first, see there
 from typing import TYPE_CHECKING, Any
 
 from workers.counters import counter

@@ -43,13 +43,13 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
-            begun()
-            _open_closed_streams()
-            if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
-                name = options.get("name", function.__name__)
-                print_error(f"for help, say `invoke --help {name}`")
-                raise Exit(code=1)
             try:
+                begun()
+                _open_closed_streams()
+                if any(kwargs.get(each) in _HELP for each in options.get("positional", ())):
+                    name = options.get("name", function.__name__)
+                    print_error(f"for help, say `invoke --help {name}`")
+                    raise Exit(code=1)
                 function(*args, **kwargs)
             except JobFailedError as error:
                 sys.stderr.write(f"error: {_told(error)}\n")
