@@ -17,7 +17,9 @@ def test_many_pairs_come_in_batches_that_keep_their_order(monkeypatch):
 
     assert len(batches) > 10
     for part in range(3):
-        dealt = chain.from_iterable(zip(*batch.get(part, ((), ())), strict=True) for batch in batches)
+        dealt = chain.from_iterable(
+            zip(*batch.get(part, ((), ())), strict=True) for batch in batches
+        )
         assert list(dealt) == [pair for pair in pairs if hash_partition(pair[0], 3) == part]
 
 
