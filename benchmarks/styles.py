@@ -20,6 +20,8 @@ from benchmarks.measure import ROUNDS, Work, against, figure, in_turn, show
 from mapreduce.styles import emit, kaylee, pymotw, tinymr
 
 INPUTS, QUICK_INPUTS = 1_000_000, 200_000
+#: Of a million, which take a minute a round where others use the machine.
+LONG_ROUNDS = 3
 KEYS = 1000
 
 Groups = dict[int, list[int]]
@@ -189,18 +191,20 @@ def timed(name: str, count: int, work: Callable[[int], Sums]) -> Work:
 
 def main() -> None:
     """Print the table."""
-    count = QUICK_INPUTS if "--quick" in sys.argv[1:] else INPUTS
+    quick = "--quick" in sys.argv[1:]
+    count, rounds = (QUICK_INPUTS, ROUNDS) if quick else (INPUTS, LONG_ROUNDS)
+    command = "python -m benchmarks.styles --quick" if quick else "invoke bench styles"
     rows = []
     for name, (style, plain) in STYLES.items():
         loop = f"{name}, plain"
-        found = in_turn(timed(loop, count, plain), timed(name, count, style), rounds=ROUNDS)
+        found = in_turn(timed(loop, count, plain), timed(name, count, style), rounds=rounds)
         rows += [
             (f"{name}: the plain loop", figure(found[loop], "ns an input"), "1"),
             (f"{name}: the style", figure(found[name], "ns an input"),
              f"takes {against(found[name], found[loop], 'the loop')}"),
         ]  # fmt: skip
     title = f"Styles in one process, {count:,} inputs, processor time"
-    show(title, "invoke bench styles", rows)
+    show(title, command, rows, rounds)
 
 
 if __name__ == "__main__":
