@@ -27,6 +27,7 @@ BENCHMARKS = (
     "stragglers",
     "jobs",
     "mapreduce",
+    "styles",
 )
 PYROS = ("5.15", "5.16", "5.17")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")

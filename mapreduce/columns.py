@@ -12,6 +12,7 @@ comes back as it was whatever it holds; only exact types go the short way.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -20,6 +21,9 @@ from tuplespace.pickles import dump_data, load
 
 Columns = tuple[list[Any], list[Any]]
 """The keys and the values of some pairs, in the order of the pairs."""
+
+Dealt = Mapping[int, Columns]
+"""The columns of each partition that has any pairs, by its number, in ascending order."""
 
 _HEAD: Final = struct.Struct("<ccQ")
 _COUNT: Final = struct.Struct("<Q")

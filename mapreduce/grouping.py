@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from types import GeneratorType
-from typing import Any, Final
+from typing import Any
 
 from mapreduce.errors import InvalidJobError, InvalidPairsError, RecordFailedError, shorten
 from mapreduce.pairs import Pair, PairBlocks, as_pairs
@@ -38,9 +37,6 @@ __all__ = [
     "sum_values",
     "top",
 ]
-
-#: What is surely an iterable of pairs and no mapping, and sooner known to be than found out.
-_ITERABLE: Final = frozenset({GeneratorType, tuple})
 
 
 class each:  # noqa: N801 - reads as the word it is, as functools.partial does
@@ -82,10 +78,7 @@ class each:  # noqa: N801 - reads as the word it is, as functools.partial does
                     block += returned
                 else:
                     # A generator may yield more pairs than fit into memory; most yield a few.
-                    known = type(returned) in _ITERABLE
-                    pairs: Iterator[Any] = iter(
-                        returned if known else as_pairs(returned, self.function)
-                    )
+                    pairs: Iterator[Any] = iter(as_pairs(returned, function))
                     room = max(1, wanted - len(block))
                     some = list(islice(pairs, room))
                     if some and type(some[0]) is str:

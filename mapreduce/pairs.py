@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from types import GeneratorType
+from typing import Any, Final
 
 from mapreduce.errors import (
     InvalidPairsError,
@@ -25,6 +26,9 @@ Pair = tuple[Any, Any]
 
 Block = Sequence[Pair]
 """Some pairs, for a loop that runs once per pair."""
+
+#: What is surely an iterable and no mapping, and sooner known to be than found out.
+ITERABLE: Final = frozenset({GeneratorType, list, tuple})
 
 # Nothing is made of these until they are gone through.
 _ZIPPED = 2048
@@ -99,6 +103,8 @@ def as_pairs(returned: Any, function: object) -> Iterable[Pair]:
     Raises:
         InvalidPairsError: It is neither. Whether an iterable holds pairs shows when it is used.
     """
+    if type(returned) in ITERABLE:
+        return returned  # type: ignore[no-any-return]
     if isinstance(returned, Mapping):
         return returned.items()
     if isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, bytearray)):

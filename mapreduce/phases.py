@@ -2,7 +2,7 @@
 
 ::
 
-    records --map_split--> pairs --combined--> pairs --deal--> R columns
+    records --map_split--> pairs --combined--> pairs --deal--> columns of up to R partitions
     columns of all maps, one partition --reduce_columns--> the partition's result
 
 A partition's pairs travel as *columns*, a list of keys beside a list of values: they pickle twice
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mapreduce.columns import Columns
+from mapreduce.columns import Columns, Dealt
 from mapreduce.combining import CombineFunction, combined
 from mapreduce.dealing import deal
 from mapreduce.errors import RecordFailedError
@@ -40,7 +40,7 @@ def run_map(
     open_at: OpenAt | None = None,
     selection: Selection | None = None,
     reading: Reading | None = None,
-) -> Iterator[list[Columns]]:
+) -> Iterator[Dealt]:
     """Do a whole map task: one split in, R partitions out.
 
     Args:
@@ -48,8 +48,8 @@ def run_map(
         reading: Notes how many records are read.
 
     Yields:
-        R columns; more than once if the pairs are too many to hold them all. Those of a later
-        batch come after those of an earlier one.
+        The columns of partitions, see `deal`; more than once if the pairs are too many to hold them all.
+        Those of a later batch come after those of an earlier one.
 
     Raises:
         RecordFailedError: A function given to ``each`` raised; says on what record, and where that

@@ -228,7 +228,7 @@ class Plan:
             return self._order(*task)
         if self.maps_to_do:  # they run again, and it will be issued anew or has what it needs
             return None
-        return self._order(phase, number, sources_of(number, self._outputs()))
+        return self._order(phase, number, sources_of([number], self._outputs())[number])
 
     def succeed(self) -> None:
         """Take in that the driver is another now: who misses what the dead one has sent is not to blame.
@@ -391,4 +391,5 @@ class Plan:
         self.volume.divide(outputs, len(self.results))
         waiting.sort(key=lambda number: (-self.volume.sizes[number], number))
         self._waiting = set()
-        return [self._order(REDUCE, number, sources_of(number, outputs)) for number in waiting]
+        sources = sources_of(waiting, outputs)
+        return [self._order(REDUCE, number, sources[number]) for number in waiting]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from mapreduce.columns import Columns
+from mapreduce.columns import Columns, Dealt
 from mapreduce.combining import CombineFunction
 from mapreduce.errors import JobFailedError
 from mapreduce.inputs.splits import PlannedSplit
@@ -59,17 +59,14 @@ def run_sequential(
     """
     tasks = _Tasks(options)
 
-    def map_task(split: PlannedSplit, selection: Selection | None) -> list[list[Columns]]:
+    def map_task(split: PlannedSplit, selection: Selection | None) -> list[Dealt]:
         return list(run_map(split, map, combine, partition, reduce_tasks, selection=selection))
 
     held: list[list[Columns]] = [[] for _ in range(reduce_tasks)]
     for number, split in enumerate(splits):
         for batch in tasks.run(_MAP, number, partial(map_task, split)) or []:
-            for partition_held, columns in zip(held, batch, strict=True):
-                if columns[
-                    0
-                ]:  # M * R empty ones would fill the memory, were there many small splits
-                    partition_held.append(columns)
+            for at, columns in batch.items():
+                held[at].append(columns)
     merged = same_reduction(combine, reduce)
 
     def reduce_task(number: int, selection: Selection | None) -> Any:

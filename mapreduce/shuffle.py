@@ -11,12 +11,14 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
-from operator import sub
+from operator import lt, sub
 from typing import Any, Final, NamedTuple
 
-from mapreduce.columns import Columns, decode, encode
+from mapreduce.columns import Columns, Dealt, decode, encode
 from mapreduce.weights import size_of
 from tuplespace.pickles import load
 from workers.blocks import FRAME_BYTES, BlockWriter, Frame, Location
@@ -31,20 +33,21 @@ _FIRST_FRAME_PAIRS: Final = 10_000
 _FRAME_MEMORY: Final = 4 * FRAME_BYTES
 _SAMPLE: Final = 8
 _FRAME: Final = struct.Struct("<QQ16s")
-#: The kinds of array that counts may be in, by how many bytes one takes.
+#: The kinds of array that whole numbers may be in, by how many bytes one takes.
 _COUNTS: Final = "BHIQ"
 
 
 class MapOutput(NamedTuple):
-    """Where a map task's output is. Compact: a driver holds M of them, with M x R parts.
+    """Where a map task's output is. Compact: a driver holds M of them, with up to M x R parts.
 
     Attributes:
         location: The block file; None: `content` is what would be in it.
-        ends: For each partition, where its frames end in `frames`. frames: Packed, all of them.
+        ends: For each of `partitions`, where its frames end in `frames`. frames: Packed, all of them.
         pairs: How many in all.
         distant_bytes: Input read from the driver's host, because this one has no such files.
-        counts: How many pairs each partition has; empty: nobody says.
+        counts: How many pairs each of `partitions` has; empty: nobody says.
         records: How many the map has read.
+        partitions: Those that have any pairs, ascending; None: all R are listed, with pairs or without.
     """
 
     location: Location | None
@@ -55,18 +58,42 @@ class MapOutput(NamedTuple):
     content: bytes = b""
     counts: array[int] = array("B")
     records: int = 0
+    partitions: array[int] | None = None
 
     def part(self, partition: int) -> list[Frame]:
         """Return the frames of a partition."""
-        start = self.ends[partition - 1] if partition else 0
-        packed = memoryview(self.frames)[start : self.ends[partition]]
-        return [Frame(*frame) for frame in _FRAME.iter_unpack(packed)]
+        listed = self.partitions
+        if listed is None:
+            return self._part_at(partition)
+        at = bisect_left(listed, partition)
+        return self._part_at(at) if at < len(listed) and listed[at] == partition else []
 
-    def part_sizes(self) -> Iterator[int]:
-        """Return how many bytes each partition has."""
+    def parts(self, wanted: Collection[int]) -> Iterator[tuple[int, list[Frame]]]:
+        """Yield those of these partitions that have any frames, with them."""
+        if len(wanted) < len(self.ends):
+            found = ((partition, self.part(partition)) for partition in wanted)
+        else:
+            found = (
+                (partition, self._part_at(at))
+                for at, partition in enumerate(self.listed())
+                if partition in wanted
+            )
+        return (part for part in found if part[1])
+
+    def listed(self) -> Sequence[int]:
+        """Return the partitions that `ends` and `counts` are of."""
+        return range(len(self.ends)) if self.partitions is None else self.partitions
+
+    def listed_sizes(self) -> Iterator[int]:
+        """Return how many bytes each of those has."""
         until = [0, *accumulate(self._lengths())]
         sums = [until[end // _FRAME.size] for end in self.ends]
         return map(sub, sums, [0, *sums])
+
+    def _part_at(self, at: int) -> list[Frame]:
+        start = self.ends[at - 1] if at else 0
+        packed = memoryview(self.frames)[start : self.ends[at]]
+        return [Frame(*frame) for frame in _FRAME.iter_unpack(packed)]
 
     @property
     def size(self) -> int:
@@ -101,40 +128,45 @@ class Source(NamedTuple):
 
 def output_of(
     parts: Sequence[Sequence[Frame]], pairs: int, location: Location | None, content: bytes = b"",
-    counts: Sequence[int] = (), records: int = 0,
+    counts: Sequence[int] = (), records: int = 0, partitions: Sequence[int] | None = None,
 ) -> MapOutput:  # fmt: skip
-    """Return a map's output. Args: parts: Each partition's frames; else see `MapOutput`."""
+    """Return a map's output. Args: parts: The frames of each of `partitions`; else see `MapOutput`."""
     frames = b"".join(_FRAME.pack(*frame) for part in parts for frame in part)
     ends, end = array("Q"), 0
     for part in parts:
         end += len(part) * _FRAME.size
         ends.append(end)
-    return MapOutput(location, ends, frames, pairs, 0, content, _compact(counts), records)
+    listed = None if partitions is None else _compact(partitions)
+    return MapOutput(location, ends, frames, pairs, 0, content, _compact(counts), records, listed)
 
 
 def write_output(
-    batches: Iterable[Sequence[Columns]], reduce_tasks: int, workplace: Workplace, job: str,
-    name: str,
-) -> MapOutput:  # fmt: skip
+    batches: Iterable[Dealt], reduce_tasks: int, workplace: Workplace, job: str, name: str
+) -> MapOutput:
     """Write what a map task makes, batch by batch; the blocks are whole when this returns."""
-    parts: list[list[Frame]] = [[] for _ in range(reduce_tasks)]
-    counts = [0] * reduce_tasks
+    parts: defaultdict[int, list[Frame]] = defaultdict(list)
+    counts: defaultdict[int, int] = defaultdict(int)
     with workplace.block_file(job, name, INLINE_OUTPUT_BYTES) as file:
         encoder = _Encoder(file)
-        for columns in batches:
-            for number, (keys, values) in enumerate(columns):
+        for batch in batches:
+            for number, (keys, values) in batch.items():
                 counts[number] += len(keys)
                 parts[number] += encoder.write(keys, values)
         content = file.content()
     location = workplace.location(file.path) if content is None else None
-    return output_of(parts, sum(counts), location, content or b"", counts)
+    listed = sorted(parts)
+    return output_of(
+        [parts[number] for number in listed], sum(counts.values()), location, content or b"",
+        [counts[number] for number in listed],
+        partitions=None if len(listed) == reduce_tasks else listed,
+    )  # fmt: skip
 
 
-def try_output(batches: Iterable[Sequence[Columns]], reduce_tasks: int) -> MapOutput:
+def try_output(batches: Iterable[Dealt], reduce_tasks: int) -> MapOutput:
     """Do what `write_output` may fail at, and write nothing; return no map's output."""
-    for columns in batches:
-        for keys, values in columns:
-            encode((keys, values))
+    for batch in batches:
+        for columns in batch.values():
+            encode(columns)
     return empty_output(reduce_tasks)
 
 
@@ -147,30 +179,32 @@ def output_in(data: bytes, reduce_tasks: int) -> MapOutput | None:
     """Return the output that a map has returned, from its pickle; None: that is no output."""
     try:
         output = load(data)
-        is_one = type(output) is MapOutput and len(output.ends) == reduce_tasks
-        return output if is_one and _is_sound(output, reduce_tasks) else None
+        return output if type(output) is MapOutput and _is_sound(output, reduce_tasks) else None
     except Exception:  # noqa: BLE001  # whatever is in there, no driver dies of it
         return None
 
 
 def _is_sound(output: MapOutput, reduce_tasks: int) -> bool:
     """Say whether a driver can count with this: another release may have made it, or anybody."""
-    _, ends, frames, pairs, distant_bytes, _, counts, records = output
+    _, ends, frames, pairs, distant_bytes, _, counts, records, listed = output
     return (
         type(pairs) is type(distant_bytes) is type(records) is int
         and min(pairs, distant_bytes, records) >= 0
         and type(counts) is type(ends) is array and counts.typecode in _COUNTS
-        and len(counts) in (0, reduce_tasks)
+        and len(counts) in (0, len(ends))
         and type(frames) is bytes and len(frames) % _FRAME.size == 0
         and ends.typecode == "Q" and max(ends, default=0) <= len(frames)
+        and (len(ends) == reduce_tasks if listed is None else
+             type(listed) is array and listed.typecode in _COUNTS and len(listed) == len(ends)
+             and all(map(lt, listed, listed[1:])) and max(listed, default=0) < reduce_tasks)
     )  # fmt: skip
 
 
-def _compact(counts: Sequence[int]) -> array[int]:
+def _compact(numbers: Sequence[int]) -> array[int]:
     """Return these as an array of as few bytes each as will do."""
-    most = max(counts, default=0)
+    most = max(numbers, default=0)
     kind = next(kind for kind in _COUNTS if most < 1 << 8 * array(kind).itemsize)
-    return array(kind, counts)
+    return array(kind, numbers)
 
 
 class _Encoder:
@@ -256,13 +290,19 @@ def _lost_with(
     )
 
 
-def sources_of(partition: int, outputs: Sequence[MapOutput]) -> list[Source]:
-    """Return what the reduce task of this partition pulls, in map order."""
-    return [
-        Source(number, output.location, frames, _content_of(output, frames))
-        for number, output in enumerate(outputs)
-        if (frames := output.part(partition))
-    ]
+def sources_of(
+    partitions: Collection[int], outputs: Sequence[MapOutput]
+) -> dict[int, list[Source]]:
+    """Return what the reduce task of each of these partitions pulls, in map order.
+
+    Of all at once: of M x R parts there may be only a few.
+    """
+    sources: dict[int, list[Source]] = {partition: [] for partition in partitions}
+    for number, output in enumerate(outputs):
+        for partition, frames in output.parts(sources):
+            content = _content_of(output, frames)
+            sources[partition].append(Source(number, output.location, frames, content))
+    return sources
 
 
 def _content_of(output: MapOutput, frames: Iterable[Frame]) -> bytes:

@@ -60,6 +60,17 @@ class Volume:
         return list(map(Partition, range(len(self.sizes)), self.counts, self.sizes))
 
     def _count_parts(self, output: MapOutput, count: Callable[[int, int], int]) -> None:
-        self.sizes = list(map(count, self.sizes, output.part_sizes()))
+        self.sizes = _counted(self.sizes, output, output.listed_sizes(), count)
         if output.counts:
-            self.counts = list(map(count, self.counts, output.counts))
+            self.counts = _counted(self.counts, output, output.counts, count)
+
+
+def _counted(
+    sums: list[int], output: MapOutput, numbers: Iterable[int], count: Callable[[int, int], int]
+) -> list[int]:
+    """Return the sums with a number of each partition that the output lists."""
+    if output.partitions is None:
+        return list(map(count, sums, numbers))
+    for partition, number in zip(output.partitions, numbers, strict=True):
+        sums[partition] = count(sums[partition], number)
+    return sums

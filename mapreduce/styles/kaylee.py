@@ -23,6 +23,7 @@ import mapreduce
 from mapreduce.errors import InvalidJobError, MapReduceError, shorten
 from mapreduce.grouping import by_key, each
 from mapreduce.pairs import Pair
+from mapreduce.styles.lazily import Lazily, Together, can_be_lazy, of_lists
 from mapreduce.styles.ordering import keeping_places, numbered, placing
 from mapreduce.styles.running import check_options, run
 from tuplespace.errors import TupleSpaceError
@@ -111,11 +112,16 @@ class Server:
             options = {"reduce_tasks": 1} | options  # keys come in the order of the data
         # Of several partitions, keys come in that order by their places; a combine knows of none.
         placed = options.get("reduce_tasks") != 1 and options.get("combine") is None
-        job = mapreduce.MapReduceJob(self._records(placed=placed), **options)
+        lazy = self._space is None and can_be_lazy(options)
+        data: Any = self._records(placed=placed, lazy=lazy)
         mapfn: Any = _Map(_function(self, "mapfn"))
         reducefn = _function(self, "reducefn")
-        job.map = each(placing(mapfn) if placed else mapfn)
-        job.reduce = by_key(keeping_places(reducefn) if placed else reducefn)
+        job = mapreduce.MapReduceJob(Lazily(data) if lazy else data, **options)
+        if lazy:
+            job.map, job.reduce = Together(mapfn), by_key(of_lists(reducefn))
+        else:
+            job.map = each(placing(mapfn) if placed else mapfn)
+            job.reduce = by_key(keeping_places(reducefn) if placed else reducefn)
         # A partition is None if it failed and on_bad_task="skip".
         pairs: Iterable[Pair] = chain.from_iterable(filter(None, run(job, self._space)))
         if placed:
@@ -127,7 +133,7 @@ class Server:
         """Return what ``reducefn`` returned for each key; None until `start` has ended well."""
         return self._results
 
-    def _records(self, *, placed: bool) -> Iterable[Any]:
+    def _records(self, *, placed: bool, lazy: bool) -> Iterable[Any]:
         if self.datafn is not None:
             data = _sendable(_function(self, "datafn"))
             return numbered(data) if placed else data
@@ -136,6 +142,8 @@ class Server:
         if not isinstance(self.data, Mapping):
             raise InvalidJobError(f"server.data is a mapping, not {shorten(self.data)}")
         data = _sendable(self.data.items)
+        if lazy:
+            return data
         return list(numbered(data) if placed else data)
 
 

@@ -69,19 +69,33 @@ def gathered(number: int, pairs: Iterable[Pair]) -> list[tuple[Any, Gathered]]:
 
 def gather(groups: dict[Any, list[Any]], pairs: Iterable[Pair]) -> None:
     """Add the values of a record's pairs to those of their keys; raises as `gathered`."""
-    pair: Any
+    get = groups.get
     for pair in pairs:
-        if type(pair) is str:
-            raise _text(pair)
+        key, value = pair if type(pair) is tuple and len(pair) == 2 else checked(pair)
         try:
-            key, value = pair
-        except (TypeError, ValueError) as error:
-            raise failure_of(pair) from error
-        try:
-            groups.setdefault(key, []).append(value)
+            values = get(key)
         except TypeError:
             stable_hash(key)  # says it better
             raise
+        if values is None:
+            groups[key] = [value]
+        else:
+            values.append(value)
+
+
+def checked(pair: Any) -> Pair:
+    """Return what should be a pair.
+
+    Raises:
+        InvalidPairsError: It is none.
+    """
+    if type(pair) is str:
+        raise _text(pair)
+    try:
+        key, value = pair
+    except (TypeError, ValueError) as error:
+        raise failure_of(pair) from error
+    return key, value
 
 
 def gathered_in_blocks(
@@ -172,14 +186,8 @@ class placing:  # noqa: N801  # reads as in_places does
         if type(record) is Numbered:
             place, step = record.number * _PAIRS_OF_A_RECORD, 1
             record = record.record
-        pair: Any
         for pair in as_pairs(self._function(record), self._function):
-            if type(pair) is str:
-                raise _text(pair)
-            try:
-                key, value = pair
-            except (TypeError, ValueError) as error:
-                raise failure_of(pair) from error
+            key, value = pair if type(pair) is tuple and len(pair) == 2 else checked(pair)
             yield key, (place, value)
             place += step
 

@@ -16,6 +16,7 @@ from mapreduce.inputs.sources import SplitSource
 from mapreduce.inputs.splits import Split
 from mapreduce.inputs.stream import STREAM_REDUCE_TASKS
 from mapreduce.pairs import Pair, as_pairs
+from mapreduce.styles.lazily import can_be_lazy, lazily, of_lists
 from mapreduce.styles.ordering import keeping_places, numbered, placing
 from mapreduce.styles.running import check_options, run
 from mapreduce.styles.tinytuples import (
@@ -173,22 +174,13 @@ class Task:
         options = {"memory": self.memory} | options
         # In one process with one reduce task, keys come in the order of the data as it is.
         placed = not here and not (in_process and options.get("reduce_tasks", 1) == 1)
+        lazy = None
+        if in_process and not here and self.combiner is None and can_be_lazy(options):
+            lazy, stream = lazily(stream)
         job = mapreduce.MapReduceJob(
-            _data(stream, 1 if in_process else self.map_chunksize, in_places=placed)
+            lazy or _data(stream, 1 if in_process else self.map_chunksize, in_places=placed)
         )
-        map_item: Any = MapItem(self)
-        reduce_key = ReduceKey(self, streams=bool(self.map_on_disk))
-        if mapper_map:
-            job.map = Through(mapper_map, map_item)
-        else:
-            job.map = each(placing(map_item) if placed else map_item)
-        if reducer_map:
-            job.reduce = ReduceThrough(reducer_map, reduce_key)
-        else:
-            by = Placed(self._map_order) if self.map_on_disk and self._sorts else False
-            job.reduce = by_key(
-                keeping_places(reduce_key) if placed else reduce_key, sort_values=by
-            )
+        job.map, job.reduce = self._functions(mapper_map, reducer_map, placed, lazy is not None)
         job.combine = None if self.combiner is None else Combine(self, placed=placed)
         if in_process:
             job.reduce_tasks = 1
@@ -202,6 +194,26 @@ class Task:
         order = Order(bool(self.sort_reduce_with_value), bool(self.sort_reduce_reverse))
         with self._place(space, workers, on_disk=on_disk) as where:
             return self._run_there(job, where, order, options, workers, single, placed)
+
+    def _functions(
+        self, mapper_map: MapLike | None, reducer_map: MapLike | None, placed: bool, lazy: bool,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Return the job's map and its reduce."""
+        map_item: Any = MapItem(self)
+        reduce_key = ReduceKey(self, streams=bool(self.map_on_disk))
+        if lazy:
+            checker = getattr(self.check_map_keys, "__func__", None)
+            together = map_item.of_all(looks=checker is not Task.check_map_keys)
+            return together, by_key(of_lists(reduce_key))
+        if mapper_map:
+            maps: Any = Through(mapper_map, map_item)
+        else:
+            maps = each(placing(map_item) if placed else map_item)
+        if reducer_map:
+            return maps, ReduceThrough(reducer_map, reduce_key)
+        by = Placed(self._map_order) if self.map_on_disk and self._sorts else False
+        reduces = by_key(keeping_places(reduce_key) if placed else reduce_key, sort_values=by)
+        return maps, reduces
 
     @contextmanager
     def _place(

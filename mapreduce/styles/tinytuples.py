@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from inspect import isgeneratorfunction
 from itertools import chain
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from mapreduce.errors import InvalidPairsError, UnstableKeyError, shorten
 from mapreduce.grouping import by_key
 from mapreduce.pairs import Pair, as_pairs
+from mapreduce.styles.lazily import Together
 from mapreduce.styles.ordering import keeping_places
 
 MapLike = Callable[..., Iterable[Any]]
@@ -79,10 +81,11 @@ class Order:
             ElementCountError: Some have something to be sorted by, and some have not.
         """
         held = list(values)
-        if self.with_value or (held and type(held[0]) is Sorted):
+        have_sort = Sorted in set(map(type, held))
+        if self.with_value or have_sort:
             of_one_kind(held)
             held.sort(key=self)
-        return list(bare(held))
+        return [value.value for value in held] if have_sort else held
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,18 @@ class MapItem:
                 self._checked = True
                 self._task.check_map_keys(keys)
             yield made
+
+    def of_all(self, *, looks: bool) -> Together:
+        """Return what makes the pairs of all items in one process.
+
+        Args:
+            looks: Whether the task has a ``check_map_keys``.
+        """
+        task = self._task
+        if looks or not self._layout.is_plain:
+            return Together(self, function=task.mapper)
+        yields = isgeneratorfunction(task.mapper)
+        return Together(task.mapper if yields else task._map_item, self._layout.pair, task.mapper)
 
 
 class ReduceKey:

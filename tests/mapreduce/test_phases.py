@@ -20,7 +20,7 @@ from mapreduce.phases import (
 
 def partition_pairs(pairs, partition, reduce_tasks):
     (columns,) = deal(pairs, partition, reduce_tasks)
-    return columns
+    return [columns.get(number, ([], [])) for number in range(reduce_tasks)]
 
 
 def unzipped(columns):

@@ -7,6 +7,7 @@ import math
 import random
 import statistics
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -65,7 +66,15 @@ def test_what_partitions_hold_is_added_up_and_taken_off_again() -> None:
         ]  # fmt: skip
         counts = [dice.randrange(1, 70_000) if part else 0 for part in parts]
         sizes = [sum(frame.length for frame in part) for part in parts]
-        output = output_of(parts, sum(counts), None, counts=counts, records=5)
+        sparse = dice.randrange(2)
+        listed = [number for number in range(6) if parts[number] or not sparse]
+        output = output_of(
+            [parts[number] for number in listed], sum(counts), None,
+            counts=[counts[number] for number in listed], records=5,
+            partitions=listed if sparse else None,
+        )  # fmt: skip
+        assert output_in(dump(output), 6) == output
+        assert dict(output.parts({1, 4})) == {at: output.part(at) for at in (1, 4) if parts[at]}
         assert [output.part(number) for number in range(6)] == [
             [frame._replace(digest=bytes(16)) for frame in part] for part in parts
         ]
@@ -111,6 +120,18 @@ def test_an_output_with_odd_numbers_is_none(odd: dict[str, Any]) -> None:
     output = output_of([[Frame(0, 7, b"")], []], 3, None, b"content", [3, 0], 9)
     assert output_in(dump(output), 2) == output
     assert output_in(dump(output._replace(**odd)), 2) is None
+
+
+@pytest.mark.parametrize("partitions", [
+    [7], array("Q"), array("Q", [1, 2]), array("Q", [8]), array("d", [1.0]), array("b", [-1]),
+])  # fmt: skip
+def test_an_output_that_lists_partitions_which_there_are_not_is_none(partitions: Any) -> None:
+    output = output_of([[Frame(0, 7, b"")]], 3, None, b"content", [3], 9, [7])
+    assert output_in(dump(output), 8) == output
+    assert output_in(dump(output), 7) is None
+    assert output_in(dump(output._replace(partitions=partitions)), 8) is None
+    two = output_of([[Frame(0, 7, b"")]] * 2, 3, None, b"content", partitions=[7, 7])
+    assert output_in(dump(two), 8) is None
 
 
 # -- phases

@@ -16,7 +16,14 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from mapreduce import InvalidJobError, InvalidPairsError, JobFailedError, RecordFailedError
+from mapreduce import (
+    InvalidJobError,
+    InvalidPairsError,
+    JobFailedError,
+    RecordFailedError,
+    Split,
+    UnstableKeyError,
+)
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.styles.tinymr import (
     ElementCountError,
@@ -381,3 +388,47 @@ def test_a_tuple_of_the_wrong_length_is_told_with_who_emitted_it(wrong: str) -> 
     task = type("Long", (Count,), {wrong: lambda self, *_: (1, 2, 3, 4)})()
     with pytest.raises(ElementCountError, match=rf"of {wrong}, got \(1, 2, 3, 4\)"):
         task(["red"])
+
+
+def test_in_one_process_items_are_read_as_they_are_mapped_and_not_again() -> None:
+    read = mapped = most = 0
+
+    class Counting(Count):
+        def mapper(self, item: str) -> Any:
+            nonlocal mapped, most
+            mapped += 1
+            most = max(most, read - mapped)
+            return super().mapper(item)
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for line in LINES:
+            read += 1
+            yield line
+
+    stream = lines()
+    assert Counting()(stream) == COUNTS
+    assert (mapped, most) == (len(LINES), 0)
+    with pytest.raises(InvalidJobError, match="an earlier run has read"):
+        Counting()(stream)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_in_one_process_a_split_of_the_stream_is_its_items(kind: Callable[[Any], Any]) -> None:
+    assert Count()(kind([Split(LINES[:90]), Split(LINES[90:])])) == COUNTS
+
+
+def test_in_one_process_a_key_of_no_stable_hash_ends_it_at_its_item() -> None:
+    mapped = []
+
+    class Bad(MapReduce):
+        def mapper(self, item: Any) -> Any:
+            mapped.append(item)
+            yield (object() if item == 3 else item), 1
+
+        def reducer(self, key: Any, values: Any) -> Any:
+            return key, sum(values)
+
+    with pytest.raises(UnstableKeyError):
+        Bad()(range(1000))
+    assert mapped == [0, 1, 2, 3]
