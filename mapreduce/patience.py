@@ -31,16 +31,21 @@ class Patience:
 
     def hold(self, outcome: Outcome, orders: list[Order], now: float) -> list[Order]:
         """Return the orders that follow from an outcome, but for its own task's if that must wait."""
-        if not outcome.is_cut_off:
-            return orders
         task = outcome.phase, outcome.number
+        mine = [order for order in orders if order[:2] == task]
+        if not outcome.is_cut_off or not mine:
+            return orders
         wait = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** self._times[task])
         self._times[task] += 1
         if wait >= _SAY_SECONDS:
             logger.warning("%s %s is tried again in %g s: %s", *task, wait,
                            outcome.details.get("message"))  # fmt: skip
-        self._held += [(now + wait, order) for order in orders if order[:2] == task]
-        return [order for order in orders if order[:2] != task]
+        self._held += [(now + wait, order) for order in mine]
+        return [order for order in orders if order not in mine]
+
+    def __contains__(self, task: object) -> bool:
+        """Whether this task, by phase and number, waits: then nobody runs it."""
+        return any(order[:2] == task for _, order in self._held)
 
     def due(self, plan: Plan, now: float) -> list[Order]:
         """Return what has waited long enough and is still wanted."""

@@ -44,6 +44,20 @@ def test_what_has_failed_otherwise_is_not_kept_waiting() -> None:
     assert patience.due(plan, 100.0) == []
 
 
+def test_a_loss_that_orders_nothing_makes_no_later_one_wait_longer() -> None:
+    plan, patience = Plan(1, 1), Patience()
+    [order] = plan.start()
+    backup = plan.back_up(*order[:2])
+    assert backup is not None
+    assert patience.hold(failed(order), plan.decide(failed(order)), 0.0) == []
+    assert order[:2] not in patience
+
+    assert patience.hold(failed(backup), plan.decide(failed(backup)), 0.0) == []
+    assert order[:2] in patience
+    assert len(patience.due(plan, 0.3)) == 1
+    assert order[:2] not in patience
+
+
 def test_what_nobody_wants_any_more_is_forgotten() -> None:
     plan, patience = Plan(2, 1), Patience()
     order, other = plan.start()
