@@ -36,6 +36,10 @@ class Voice:
                 f"{seconds:g} s to end; another Ctrl-C or SIGTERM ends {'them' if tasks > 1 else 'it'} at once"
             )
 
+    def moved(self, space: str, uri: str) -> None:
+        """Say that a space is elsewhere now."""
+        self.say(f"{self._name}: the space {space!r} has moved to {uri}")
+
     def away(self, error: Exception) -> None:
         """Say that the agent goes on trying, now and then."""
         now = time.monotonic()
