@@ -8,6 +8,7 @@ meanwhile? What waits here has been ordered and has no outcome, so another drive
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from typing import Final
 
@@ -18,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 _FIRST_SECONDS: Final = 0.25
 _MOST_SECONDS: Final = 5.0
-#: Who has waited less need not hear of it.
+#: Nobody need hear of a shorter wait, nor of each of many.
 _SAY_SECONDS: Final = 2.0
+_SAY_AGAIN_SECONDS: Final = 10.0
 
 
 class Patience:
@@ -28,6 +30,7 @@ class Patience:
     def __init__(self) -> None:
         self._times: Counter[tuple[str, int]] = Counter()
         self._held: list[tuple[float, Order]] = []
+        self._say_at = -math.inf
 
     def hold(self, outcome: Outcome, orders: list[Order], now: float) -> list[Order]:
         """Return the orders that follow from an outcome, but for its own task's if that must wait."""
@@ -37,7 +40,8 @@ class Patience:
             return orders
         wait = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** self._times[task])
         self._times[task] += 1
-        if wait >= _SAY_SECONDS:
+        if wait >= _SAY_SECONDS and now >= self._say_at:
+            self._say_at = now + _SAY_AGAIN_SECONDS
             logger.warning("%s %s is tried again in %g s: %s", *task, wait,
                            outcome.details.get("message"))  # fmt: skip
         self._held += [(now + wait, order) for order in mine]

@@ -214,7 +214,10 @@ def test_each_partition_is_mapped_where_it_lies(cluster: Any, tmp_path: Path) ->
 
 
 @pytest.mark.faults
-def test_the_death_of_a_host_with_blocks_fails_the_next_job(cluster: Any, tmp_path: Path) -> None:
+def test_the_death_of_a_host_with_blocks_fails_the_next_job(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mapreduce.plan.LOSSES", 3)  # else it tries for a minute
     east = cluster.start_agent("--host", "east", "--work-dir", str(tmp_path / "east"))
     space = cluster.connect()
     blocks = counts(KeepBlocks()).run(space)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mapreduce.options import Options
 from mapreduce.patience import Patience
 from mapreduce.plan import LOSSES, Order, Plan
@@ -33,6 +35,19 @@ def test_a_task_that_is_cut_off_is_tried_for_about_a_minute() -> None:
     assert waits == sorted(waits)
     assert waits[0] < 0.5 < waits[4]
     assert 40 < now < 90
+
+
+def test_of_many_that_are_cut_off_together_little_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    plan, patience, now = Plan(100, 1), Patience(), 0.0
+    orders = plan.start()
+    while orders:
+        for order in orders:
+            patience.hold(failed(order), plan.decide(failed(order)), now)
+        now += 5
+        orders = patience.due(plan, now)
+
+    assert plan.failure is not None
+    assert 2 <= len(caplog.records) <= 10
 
 
 def test_what_has_failed_otherwise_is_not_kept_waiting() -> None:
