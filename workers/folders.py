@@ -63,14 +63,19 @@ def occupy(folder: Path) -> Any:
     """
     vanished = (FileNotFoundError, FileExistsError)  # the latter if it does while mkdir looks
     for _ in range(_OCCUPY_TRIES):
-        with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mark = stack.enter_context(open(folder / _MARK, "a+"))
-            _lock(mark)
-            # Somebody may have deleted it as deserted just before we had the lock.
-            if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
-                stack.pop_all()
-                return mark
+        try:
+            with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                mark = stack.enter_context(open(folder / _MARK, "a+"))
+                _lock(mark)
+                # Somebody may have deleted it as deserted just before we had the lock.
+                if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
+                    stack.pop_all()
+                    return mark
+        except OSError as error:
+            raise WorkFolderError(
+                f"cannot make the folder {folder}: {error}; see --work-dir"
+            ) from None
     raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
 
 

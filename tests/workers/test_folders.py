@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from workers.bundles import Bundle, ImportedBundles, unpack_bundle
+from workers.errors import WorkFolderError
 from workers.folders import occupy, occupy_new, remove, remove_deserted, remove_unused
 
 DAY = 24 * 3600.0
@@ -74,6 +75,12 @@ def test_where_the_file_system_has_no_locks_nothing_is_deleted_and_all_else_work
     tmp_path: Path, run_python: Callable[..., subprocess.Popen[str]]
 ) -> None:
     assert run_python("-c", LOCKLESS, str(tmp_path)).communicate() == ("True True\n", "")
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkFolderError, match=r"file/space: .*Not a directory.* --work-dir"):
+        occupy(tmp_path / "file" / "space")
 
 
 def test_marks_can_be_locked_over_nfs_too(tmp_path: Path) -> None:
