@@ -288,7 +288,7 @@ class Driver:
             return []
         load = engine.load()
         with self._lock:
-            tasks, slow = self._stragglers.look(now, load, self._aims)
+            tasks, slow = self._stragglers.look(now, load, self._aims, self._patience)
             orders = []
             for task in tasks:
                 if not self._is_bound(*task) and (order := self._plan.back_up(*task)) is not None:

@@ -321,8 +321,9 @@ class Plan:
 
     def _bury(self, outcome: Outcome) -> list[Order]:
         self.buried.append(outcome)
-        # A wrong signature is no fault of the task.
-        if self.options.on_bad_task != SKIP or outcome.status == REFUSED:
+        # A wrong signature is no fault of the task, nor are hosts that cannot reach each other.
+        blameless = outcome.status == REFUSED or outcome.is_cut_off
+        if self.options.on_bad_task != SKIP or blameless:
             self.failure = outcome
             return []
         self._forget((outcome.phase, outcome.number))

@@ -73,17 +73,22 @@ class Stragglers:
         return now >= self._look_at > -math.inf
 
     def look(
-        self, now: float, load: Load, aimed: Container[int] = ()
+        self,
+        now: float,
+        load: Load,
+        aimed: Container[int] = (),
+        held: Container[tuple[str, int]] = (),
     ) -> tuple[list[tuple[str, int]], list[SlowTask]]:
         """Return the tasks to back up now, by phase and number, and those to report.
 
         Args:
             now: The time. load: What the workers do. aimed: The maps that may wait for a certain
                 worker, so that one that nobody is said to run need not have been claimed.
+            held: The tasks that are not written yet.
         """
         self._look_at = now + (LOOK_SECONDS if load.waiting else END_LOOK_SECONDS)
         workers = self._take_in(now, load)
-        ages = self._ages(now, load.waiting, workers, aimed)
+        ages = self._ages(now, load.waiting, workers, aimed, held)
         backups: list[tuple[float, tuple[str, int]]] = []
         slow = []
         for phase in {phase for phase, _ in ages}:
@@ -126,7 +131,7 @@ class Stragglers:
 
     def _ages(
         self, now: float, waiting: bool, workers: dict[tuple[str, int], tuple[float, str]],
-        aimed: Container[int],
+        aimed: Container[int], held: Container[tuple[str, int]],
     ) -> dict[tuple[str, int], float]:  # fmt: skip
         """Return how long each task under way has run, at least, of those that do run."""
         under_way = self._plan.under_way
@@ -137,6 +142,8 @@ class Stragglers:
             tasks = {*workers, *(self._since if pending else ())}.intersection(under_way)
         since = {}
         for task in tasks:
+            if task in held:  # somebody may still be said to run the attempt before
+                continue
             oldest = under_way[task][0]
             known = self._since.get(task)
             if task in workers:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import sys
+from pathlib import Path
 
 from tuplespace.errors import TupleSpaceError
 from tuplespace.serve import say, stop_with_parent
 from workers.agent import DRAIN_SECONDS
 from workers.claims import CLAIM_LEASE
 from workers.errors import WorkerError
+from workers.folders import remove
 from workers.serve import serve
 
 
@@ -71,7 +72,7 @@ def main() -> int:
         return 1
     finally:
         if options.remove:
-            shutil.rmtree(options.remove, ignore_errors=True)
+            remove(Path(options.remove))
     return 0
 
 

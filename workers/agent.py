@@ -18,7 +18,6 @@ as none should: the agent ends, and says so, for half of it would keep its claim
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import threading
@@ -30,7 +29,6 @@ from typing import Final
 
 from tuplespace import errors
 from tuplespace.client import RemoteSpace
-from tuplespace.connect import connect, missing_key
 from tuplespace.resources import cores
 from tuplespace.security import load_key
 from workers.child import Child, WorkerDiedError
@@ -40,14 +38,14 @@ from workers.errors import WorkerError
 from workers.folders import occupy, remove_deserted, work_folder
 from workers.memory import resident, worker_limit
 from workers.presence import LONG_SECONDS, RENEW_SECONDS, Presence, Process, Running
-from workers.seeking import seek
+from workers.seeking import Seeking
 from workers.servers import Listing, Serving
 from workers.shelf import Errand, Shelf
 from workers.sizes import in_words
 from workers.sweep import Sweep
 from workers.task import Outcome, this_runtime
 from workers.tracking import last_words
-from workers.voice import SAY_SECONDS, Voice
+from workers.voice import Voice
 from workers.watch import Watch
 from workers.worker import Assignment
 
@@ -55,13 +53,12 @@ from workers.worker import Assignment
 DRAIN_SECONDS: Final = 5.0
 _BEAT: Final = 0.25
 _SWEEP_SECONDS: Final = 2.0
-_RETRY_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 1.0
 #: For so long the keeper rests while there is nothing to keep.
 _REST_SECONDS: Final = 0.75
 _BURY_SECONDS: Final = 2.0
-#: A space that the ring has found and that is away for so long is looked for again.
-_MOVED_SECONDS: Final = 15.0
+#: The longest pause before another worker is started, when none can.
+_PAUSE: Final = 5.0
 
 
 class Agent:
@@ -90,7 +87,7 @@ class Agent:
     ) -> None:  # fmt: skip
         self.host = host or socket.gethostname()
         self.name = f"{self.host}/{os.getpid()}"
-        self._uri, self._wanted, self._key_file, self._work_dir = uri, name, key_file, work_dir
+        self._key_file, self._work_dir = key_file, work_dir
         if processes is not None and processes < 1:
             raise errors.InvalidArgumentError(f"an agent has at least 1 process, not {processes}")
         if not drain >= 0 or not claim_lease > 0:
@@ -98,6 +95,7 @@ class Agent:
         self._processes = processes or cores()
         self._memory = worker_limit(memory, self._processes)
         self._voice = Voice(self.name, announce)
+        self._seeking = Seeking(uri, name, key_file, self._voice)
         self._drain_seconds = drain
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._shelf = Shelf(self._processes)
@@ -123,8 +121,10 @@ class Agent:
             WorkerError: It has ended because one of its threads failed.
         """
         root = work_folder(self._work_dir)
-        if not self._connect():
+        space = self._seeking.connect(self._presence.register, self._stopping)
+        if space is None:
             return
+        self._space = space
         self._key = load_key(self._key_file)
         self._root = root / self._space.space_id
         self._occupied = occupy(self._root)
@@ -188,27 +188,6 @@ class Agent:
         self._stopping.set()
         self._shelf.close()
 
-    def _connect(self) -> bool:
-        """Connect to the space, however long it takes; False if stopped meanwhile."""
-        while not self._stopping.is_set():
-            try:
-                self._space = connect(
-                    self._uri, name=self._wanted, key_file=self._key_file, retry_for=SAY_SECONDS
-                )
-                self._presence.register(self._space)
-            except errors.AuthenticationError as error:
-                if not missing_key(self._key_file):
-                    raise
-                self._voice.away(error)
-            except (errors.SpaceUnreachableError, errors.SpaceFullError) as error:
-                self._voice.away(error)
-            except errors.SpaceLostError:
-                continue
-            else:
-                return True
-            self._stopping.wait(_RETRY_SECONDS)
-        return False
-
     def _drain(self) -> None:
         """Give back at once what has not begun, let run what runs for a while, confirm what is done.
 
@@ -251,14 +230,21 @@ class Agent:
     def _feed(self) -> None:
         """Keep one worker process busy, and start another when it dies."""
         again: list[Errand] = []  # still running, as far as the shelf knows
+        pause = _BEAT
         while not self._stopping.is_set():
             assigned = self._assignment._replace(block_uri=self._server.uri)
-            child = Child(assigned, self._relay, self._shelf.look)
+            try:
+                child = Child(assigned, self._relay, self._shelf.look)
+            except OSError as error:
+                self._voice.say(f"a worker process of {self.name} cannot be started: {error}")
+                pause = self._rest(pause)
+                continue
             self._children.add(child)
             try:
                 if self._stopping.is_set():  # the drain may not have seen it
                     return
                 child.wait_ready()
+                pause = _BEAT
                 while (group := again or self._shelf.next_group(child.has_ended)) is not None:
                     if not group:
                         raise child.death()
@@ -272,11 +258,16 @@ class Agent:
                 again = death.again or again
                 if not self._stopping.is_set():
                     self._voice.say(f"worker process {child.pid} of {self.name} {death}")
-                    self._stopping.wait(_BEAT)  # one that cannot even start is no reason to spin
+                    pause = self._rest(pause)
             finally:
                 child.bury()
                 self._children.discard(child)
         self._shelf.drop(again)
+
+    def _rest(self, seconds: float) -> float:
+        """Wait, and return how long to wait the next time: what cannot start is no reason to spin."""
+        self._stopping.wait(seconds)
+        return min(2 * seconds, _PAUSE)
 
     def _run_group(self, child: Child, group: list[Errand]) -> None:
         waiting = group
@@ -334,7 +325,7 @@ class Agent:
     def _keep(self) -> None:
         every = min(RENEW_SECONDS, self._claim_lease / 3)
         renew_at, sweep_at = time.monotonic(), time.monotonic() + _SWEEP_SECONDS
-        away_since, at_rest = math.inf, False
+        at_rest = False
         while not self._ended.is_set():
             if at_rest:
                 self._shelf.wait_held(_REST_SECONDS)
@@ -356,18 +347,14 @@ class Agent:
                 idle = 0 if draining else self._shelf.idle
                 told = self._presence.tell(idle, self._tasks_running(), self._processes_now)
                 at_rest = told and idle == self._processes
-                away_since = math.inf
+                self._seeking.is_there()
                 self._voice.back(self._space.uri, self._space.admissions)
             except errors.ClosedError:
                 return
             except errors.TupleSpaceError as error:
                 self._excuse(error)
-                if isinstance(error, errors.SpaceUnreachableError):
-                    away_since = min(away_since, now)
-                    away = time.monotonic() - away_since > _MOVED_SECONDS
-                    if away and not draining and seek(self._space, self._key_file):
-                        moved = f"{self._space.name!r} has moved to {self._space.uri}"
-                        self._voice.say(f"{self.name}: the space {moved}")
+                if isinstance(error, errors.SpaceUnreachableError) and not draining:
+                    self._seeking.is_away(self._space, now)
 
     def _tasks_running(self) -> list[Running]:
         current = [(child.pid, child.current) for child in list(self._running)]

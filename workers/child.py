@@ -46,8 +46,8 @@ class WorkerDiedError(Exception):
     """The worker process has ended; the message says how.
 
     Attributes:
-        cause: Why we have ended it, in a word; empty if it was not us. blameless: Whether what
-            an earlier task did may have brought it about. again: For its feeder: the tasks to run
+        cause: Why we have ended it, in a word; empty if it was not us. blameless: Whether the task
+            need not have brought it about: an earlier one did, perhaps, or it has not begun. again: For its feeder: the tasks to run
             again.
     """
 
@@ -156,7 +156,9 @@ class Child:
         try:
             self._pipe.send_bytes(pack(group))
         except OSError:
-            raise self.death() from None
+            death = self.death()
+            death.blameless = True  # it had ended before it had got them
+            raise death from None
 
     def receive(self) -> Any:
         """Wait for its next answers, in the order of the tasks.

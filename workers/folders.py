@@ -8,7 +8,8 @@ One folder for all agents of a user on a host::
     <root>/code/<digest>/                         modules of jobs, see `bundles`; locked by the workers
                                                   that have imported them, and changed by each use
 
-A lock ends with its process, however that ends; a pid may be another's by then.
+A lock ends with its process, however that ends; a pid may be another's by then. What if the file
+system has no locks? Then whoever wants to delete gets none either, and such folders stay.
 """
 
 from __future__ import annotations
@@ -62,14 +63,19 @@ def occupy(folder: Path) -> Any:
     """
     vanished = (FileNotFoundError, FileExistsError)  # the latter if it does while mkdir looks
     for _ in range(_OCCUPY_TRIES):
-        with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mark = stack.enter_context(open(folder / _MARK, "a"))
-            fcntl.flock(mark, fcntl.LOCK_SH)
-            # Somebody may have deleted it as deserted just before we had the lock.
-            if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
-                stack.pop_all()
-                return mark
+        try:
+            with contextlib.suppress(*vanished), contextlib.ExitStack() as stack:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                mark = stack.enter_context(open(folder / _MARK, "a+"))
+                _lock(mark)
+                # Somebody may have deleted it as deserted just before we had the lock.
+                if os.path.samestat(os.fstat(mark.fileno()), (folder / _MARK).stat()):
+                    stack.pop_all()
+                    return mark
+        except OSError as error:
+            raise WorkFolderError(
+                f"cannot make the folder {folder}: {error}; see --work-dir"
+            ) from None
     raise WorkFolderError(f"cannot make the folder {folder}; see --work-dir")
 
 
@@ -80,10 +86,15 @@ def occupy_new(folder: Path) -> IO[str]:
         OSError: It cannot be marked.
     """
     draft = folder / f"{_MARK}.draft"
-    mark = open(draft, "a")  # noqa: SIM115  # the caller closes it
-    fcntl.flock(mark, fcntl.LOCK_SH)
+    mark = open(draft, "a+")  # noqa: SIM115  # the caller closes it
+    _lock(mark)
     draft.rename(folder / _MARK)  # who sees the mark sees it locked
     return mark
+
+
+def _lock(mark: IO[str]) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(mark, fcntl.LOCK_SH)
 
 
 def keep_for(folder: Path, seconds: float) -> None:
@@ -99,18 +110,27 @@ def remove_deserted(root: Path, pattern: str = "*") -> None:
     Args:
         root: Where they are. pattern: Of their names. Those of other users are left alone.
     """
-    for mark in root.glob(f"{pattern}/{_MARK}"):
-        with contextlib.suppress(OSError):
-            if mark.parent.stat(follow_symlinks=False).st_uid == os.getuid():
-                _remove_if_deserted(mark)
+    with contextlib.suppress(OSError):  # of the search itself: the root may vanish meanwhile
+        for mark in root.glob(f"{pattern}/{_MARK}"):
+            with contextlib.suppress(OSError):
+                if mark.parent.stat(follow_symlinks=False).st_uid == os.getuid():
+                    _remove_if_deserted(mark)
 
 
 def _remove_if_deserted(mark: Path) -> None:
-    with open(mark) as file:
+    with open(mark, "r+") as file:  # over NFS an exclusive lock is for writers only
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if any(each.stat().st_mtime > time.time() for each in mark.parent.glob(f"*/{_UNTIL}")):
             return
-        shutil.rmtree(mark.parent, ignore_errors=True)
+        remove(mark.parent)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder, its mark last: if we are killed meanwhile, somebody will delete the rest."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            shutil.rmtree(each, ignore_errors=True)  # folders; the few files go with the mark
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def use(folder: Path) -> int | None:

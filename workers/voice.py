@@ -12,7 +12,7 @@ from typing import Final
 from tuplespace.errors import SpaceUnreachableError
 
 #: For so long one call asks a space that is away.
-SAY_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 5.0
 #: Between two lines on the same trouble: so long at first, then twice as long each time, up to this.
 _FIRST_PAUSE: Final = 30.0
 _LONGEST_PAUSE: Final = 960.0
@@ -51,6 +51,10 @@ class Voice:
                 f"worker {self._name} stops: {tasks} running task{'s' * (tasks > 1)} may take up to "
                 f"{seconds:g} s to end; another Ctrl-C or SIGTERM ends {'them' if tasks > 1 else 'it'} at once"
             )
+
+    def moved(self, space: str, uri: str) -> None:
+        """Say that a space is elsewhere now."""
+        self.say(f"{self._name}: the space {space!r} has moved to {uri}")
 
     def begin(self, line: str) -> None:
         """Say this line, which tells that the agent is at work; what was before is over."""

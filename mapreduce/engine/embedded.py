@@ -3,12 +3,12 @@
 Real processes, started by command, so that it works from scripts without a main guard, from
 standard input and from notebooks. They hold the other end of a pipe of ours: however we end, they
 do too, and the agent removes the folder. What if the agent is killed as well? The next such run of
-this user removes it, since nobody holds the lock on it any more.
+this user on this host removes it, since nobody holds the lock on it any more.
 """
 
 from __future__ import annotations
 
-import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +22,7 @@ from mapreduce.errors import InvalidJobError, NoWorkersError
 from tuplespace.connect import connect
 from tuplespace.resources import cores
 from tuplespace.security import make_key
-from workers.folders import occupy_new, remove_deserted
+from workers.folders import occupy_new, remove, remove_deserted
 from workers.memory import worker_limit
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -33,7 +33,8 @@ _BOOT: Final = (
     "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 )
 _END_SECONDS: Final = 10.0
-_PREFIX: Final = "tuplemill-run-"
+#: With the host: several may share the folder, on a file system whose locks do not reach that far.
+_PREFIX: Final = f"tuplemill-run-{socket.gethostname()}-"
 
 
 class EmbeddedEngine(SpaceEngine):
@@ -145,6 +146,6 @@ class EmbeddedEngine(SpaceEngine):
                 process.wait(_END_SECONDS)
             process.kill()
             process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
         if self._mark is not None:
             self._mark.close()

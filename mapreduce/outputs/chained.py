@@ -3,7 +3,8 @@
 The blocks lie in a folder of a job of their own, ``<job>-kept``, which a leased job tuple keeps
 from the agents' sweep: renewed by the driver until `Blocks.delete`, until the handle is forgotten,
 or until the process ends. Killed, the driver leaves them for as long as the lease runs.
-What if a host dies with its blocks? The next job fails and says which one to run again.
+What if a host dies with its blocks? The next job fails and says which one to run again; for about a
+minute it tries, since the host may be away for a moment only.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class BlockSplit:
 
         Raises:
             InvalidJobError: There is no worker here.
-            InputError: While they are read: they are gone.
+            InputError: While they are read: they are gone. BlockLostError: Nobody answers.
         """
         if self.workplace is None:
             raise InvalidJobError(
@@ -200,8 +201,12 @@ class BlockSplit:
             try:
                 data = workplace.read(self.kept.location, [frame])[0]
             except BlockLostError as error:
-                raise InputError(
-                    f"{self.describe()} is gone: run job {self.job} again ({error})"
+                again = f"run job {self.job} again"
+                if error.answered:
+                    raise InputError(f"{self.describe()} is gone: {again} ({error})") from error
+                raise BlockLostError(
+                    f"{self.describe()} is out of reach: if that lasts, {again} ({error})",
+                    answered=False,
                 ) from error
             items: list[Any] = load(data)
             yield items

@@ -21,6 +21,7 @@ from mapreduce.outputs.committing import FileResults
 from mapreduce.outputs.formats import as_output
 from mapreduce.outputs.ownership import finalize_here
 from tuplespace.pickles import dump_data, load, load_from
+from workers.errors import WorkFolderError
 from workers.folders import occupy, remove_deserted, work_folder
 from workers.parcels import open_frames
 from workers.task import Parcel, Task
@@ -133,7 +134,7 @@ class Values:
         try:
             path = self._make_folder() / f"{number}-{secrets.token_hex(4)}"
             engine.secure(parcel, path)
-        except OSError as error:
+        except (OSError, WorkFolderError) as error:
             raise JobFailedError(
                 f"no room for the results of job {self._job}: {error}; give it an output directory"
             ) from error

@@ -15,6 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from history.forwarder import Forwarder
 from mapreduce import (
     Blocks,
     InputError,
@@ -161,6 +162,27 @@ def test_blocks_that_are_gone_say_which_job_to_run_again(
             turned(blocks).run(space)
 
 
+def test_a_host_with_blocks_that_is_away_for_a_moment_costs_no_attempt(
+    space: RemoteSpace, forward: Callable[[int], Forwarder], expected: list[Any],
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    with counts(KeepBlocks()).run(space) as blocks:  # type: ignore[attr-defined]
+        location = blocks[2].location
+        name, _, port = location.uri.rpartition(":")
+        forwarder = forward(int(port))
+        forwarder.refuse = True
+        away = location._replace(host="away", uri=f"{name}:{forwarder.port}")
+        blocks[2] = blocks[2]._replace(location=away)
+        job = turned(blocks)
+        job.retries = 0
+
+        run = job.submit(space)
+        eventually(lambda: run.progress().attempts_failed >= 2)
+        forwarder.refuse = False
+
+        assert run.result(30) == expected
+
+
 @pytest.mark.faults
 def test_each_partition_is_mapped_where_it_lies(cluster: Any, tmp_path: Path) -> None:
     for host in ("east", "west"):
@@ -192,7 +214,10 @@ def test_each_partition_is_mapped_where_it_lies(cluster: Any, tmp_path: Path) ->
 
 
 @pytest.mark.faults
-def test_the_death_of_a_host_with_blocks_fails_the_next_job(cluster: Any, tmp_path: Path) -> None:
+def test_the_death_of_a_host_with_blocks_fails_the_next_job(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mapreduce.plan.LOSSES", 3)  # else it tries for a minute
     east = cluster.start_agent("--host", "east", "--work-dir", str(tmp_path / "east"))
     space = cluster.connect()
     blocks = counts(KeepBlocks()).run(space)

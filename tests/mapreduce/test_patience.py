@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mapreduce.options import Options
 from mapreduce.patience import Patience
 from mapreduce.plan import LOSSES, Order, Plan
@@ -35,6 +37,19 @@ def test_a_task_that_is_cut_off_is_tried_for_about_a_minute() -> None:
     assert 40 < now < 90
 
 
+def test_of_many_that_are_cut_off_together_little_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    plan, patience, now = Plan(100, 1), Patience(), 0.0
+    orders = plan.start()
+    while orders:
+        for order in orders:
+            patience.hold(failed(order), plan.decide(failed(order)), now)
+        now += 5
+        orders = patience.due(plan, now)
+
+    assert plan.failure is not None
+    assert 2 <= len(caplog.records) <= 10
+
+
 def test_what_has_failed_otherwise_is_not_kept_waiting() -> None:
     plan, patience = Plan(1, 1), Patience()
     [order] = plan.start()
@@ -42,6 +57,20 @@ def test_what_has_failed_otherwise_is_not_kept_waiting() -> None:
 
     assert patience.hold(outcome, orders, 0.0) == orders
     assert patience.due(plan, 100.0) == []
+
+
+def test_a_loss_that_orders_nothing_makes_no_later_one_wait_longer() -> None:
+    plan, patience = Plan(1, 1), Patience()
+    [order] = plan.start()
+    backup = plan.back_up(*order[:2])
+    assert backup is not None
+    assert patience.hold(failed(order), plan.decide(failed(order)), 0.0) == []
+    assert order[:2] not in patience
+
+    assert patience.hold(failed(backup), plan.decide(failed(backup)), 0.0) == []
+    assert order[:2] in patience
+    assert len(patience.due(plan, 0.3)) == 1
+    assert order[:2] not in patience
 
 
 def test_what_nobody_wants_any_more_is_forgotten() -> None:

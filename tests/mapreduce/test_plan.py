@@ -204,6 +204,16 @@ def test_a_task_that_is_cut_off_loses_no_attempt_but_is_not_tried_for_ever(phase
     assert plan.failure.status == LOST
 
 
+def test_hosts_that_cannot_reach_each_other_end_a_job_that_skips_bad_tasks_too() -> None:
+    plan = Plan(2, 1, Options(retries=0, on_bad_task="skip"))
+    order, _ = plan.start()
+    while orders := plan.decide(cut_off(order)):
+        [order] = orders
+
+    assert plan.failure is not None
+    assert plan.maps_done == 0
+
+
 def test_a_task_that_was_cut_off_may_still_fail_as_often_as_another() -> None:
     plan = Plan(1, 1, Options(retries=1))
     [order] = plan.start()

@@ -62,12 +62,12 @@ class Play:
 
     def look(
         self, *running: Running, idle: int = 8, waiting: bool = False, after: float = 0.0,
-        aimed: tuple[int, ...] = (),
+        aimed: tuple[int, ...] = (), held: tuple[tuple[str, int], ...] = (),
     ) -> list[int]:  # fmt: skip
         """Return the numbers of the tasks to be backed up; `slow` has those to be reported."""
         self.now += after
         load = Load(waiting, idle, list(running))
-        tasks, self.slow = self.stragglers.look(self.now, load, aimed)
+        tasks, self.slow = self.stragglers.look(self.now, load, aimed, held)
         for task in tasks:
             assert self.plan.back_up(*task) is not None
         return [number for _, number in tasks]
@@ -105,6 +105,18 @@ def test_nothing_is_backed_up_while_a_task_waits_or_nobody_idles_or_the_user_say
     unwanted.end(*range(9), seconds=1.0)
     assert unwanted.look(runs(9, 50.0)) == []
     assert [each.number for each in unwanted.slow] == [9]
+
+
+def test_what_is_not_written_yet_is_not_backed_up_and_is_not_slow() -> None:
+    play = Play(10)
+    play.end(*range(9), seconds=1.0)
+    held = ((MAP, 9),)
+    assert play.look(runs(9, 50.0), held=held) == []  # of the attempt before
+    assert play.look(held=held, after=50) == []
+    assert play.slow == []
+    assert play.look(after=1) == []  # it is written now
+    assert play.look(after=1.4) == []
+    assert play.look(after=0.2) == [9]
 
 
 def test_those_that_run_longest_are_backed_up_first_one_for_each_idle_worker() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,11 @@ def test_a_worker_that_had_gone_on_just_before_it_was_ended_did_not_die_of_its_n
     with pytest.raises(WorkerDiedError) as death:
         child.receive()
     assert death.value.blameless == has_gone_on
+
+
+def test_a_worker_that_was_dead_when_it_was_given_a_task_did_not_die_of_it(child: Child) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.has_ended.wait(20)
+    with pytest.raises(WorkerDiedError) as death:
+        child.send(((None, *LIVING),))
+    assert death.value.blameless

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import random
 import re
@@ -49,6 +50,39 @@ def test_an_idle_worker_that_is_killed_is_replaced_at_once(
     agent.wait_for(f"worker process {killed} of")
     [other] = eventually(lambda: [pid for pid in agent.workers if pid != killed])
     space.read((*idle, ((other, int),)), timeout=20)  # as `status` shows it
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+from workers.serve import serve
+
+sys.executable = sys.argv[2]
+def announce(line):
+    print(line, flush=True)
+    if "cannot be started" in line:  # there is one that can be run, but it ends at once
+        Path(sys.argv[2]).symlink_to("/bin/false")
+serve(sys.argv[1], 1, announce=announce)
+"""
+
+
+def test_workers_that_cannot_start_are_tried_again_less_and_less_often(
+    cluster: Any, run_python: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    agent = run_python("-u", "-c", BROKEN, cluster.uri, str(tmp_path / "python"))
+    assert agent.stdout is not None
+    failures = (line for line in agent.stdout if "worker process" in line)
+    said, times = [], []
+    for line in itertools.islice(failures, 4):
+        said.append(line)
+        times.append(time.monotonic())
+
+    assert "cannot be started" in said[0]
+    assert all("exited with status 1" in line for line in said[1:])
+    assert times[3] - times[0] > 1.5  # at first it is 0.25 s
+    assert agent.poll() is None
+    agent.terminate()
+    assert agent.wait(10) == 0
 
 
 def note(folder: Path, number: Any) -> None:
