@@ -119,7 +119,13 @@ class MapReduce:
 
     @intermediate.setter
     def intermediate(self, values: dict[Any, list[Any]]) -> None:
-        self._intermediate = values
+        call = running.get()
+        if call is not None and call.here and call.groups is not None:
+            values = dict(values)
+            call.groups.clear()
+            call.groups.update(values)
+        else:
+            self._intermediate = values
 
     @property
     def result(self) -> list[Any]:
@@ -133,7 +139,11 @@ class MapReduce:
 
     @result.setter
     def result(self, values: list[Any]) -> None:
-        self._result = values
+        call = running.get()
+        if call is not None and call.here and call.items is not None:
+            call.items[:] = values  # where what is emitted next goes
+        else:
+            self._result = values
 
     def emit_intermediate(self, key: Any, value: Any) -> None:
         """Hand a pair to the reducer of its key; for a mapper.
@@ -200,21 +210,25 @@ class MapReduce:
                 raise InvalidJobError(f"the {name} is no function: {shorten(function)}")
         space = self.space if _given.space is None else _given.space
         workers = _given.num_workers or self.num_workers
-        note = shared([mapper], MapReduce, _LOOKS | {_REDUCER})
-        note = note or shared([reducer], MapReduce, _LOOKS)
+        theirs = self._intermediate, self._result
+        note = shared([mapper], MapReduce, _LOOKS | {_REDUCER}, theirs)
+        note = note or shared([reducer], MapReduce, _LOOKS, theirs)
         if workers is None:
             if space is not None:
-                _refuse_silent(mapper, reducer)
+                _refuse_silent(mapper, reducer, theirs)
             workers = 1 if note and space is None else cores()
         source = getattr(data, "name", None)
         whole = Mapper(mapper, source if isinstance(source, str) else "the data")
-        self._intermediate, self._result = None, []
+        # What a script took hold of before its first job, as `found = mr.result`, it has hold of.
+        groups = {} if self._intermediate is None or self._intermediate else self._intermediate
+        items = [] if self._result is None or self._result else self._result
+        self._intermediate, self._result = None, items
         here = None
         if space is not None or workers > 1:
             note = note and f"{note}, and each worker has its own"
         elif not self.options.keys() & TRY_AGAIN:
-            here = Here(whole, reducer)
-            self._intermediate, self._result = here.groups, here.items
+            here = Here(whole, reducer, groups, items, one_by_one=bool(note))
+            self._intermediate = groups
         if here is not None:
             job = MapReduceJob(Lazily(enumerate(data, 1)), map=here.map, reduce=here.reduce)
         else:
@@ -229,7 +243,7 @@ class MapReduce:
             job.reduce_tasks = 1
         emitted = in_order(run_and_tell(job, space, workers, note))
         if here is None:
-            self._result = [value for values in emitted for value in values]
+            items.extend(value for values in emitted for value in values)
         sys.stdout.writelines([f"{_json(value)}\n" for value in self.result])
         sys.stdout.flush()
 
@@ -237,9 +251,11 @@ class MapReduce:
         return {name: value for name, value in vars(self).items() if name not in _STAYS}
 
 
-def _refuse_silent(mapper: Callable[..., Any], reducer: Callable[..., Any]) -> None:
+def _refuse_silent(
+    mapper: Callable[..., Any], reducer: Callable[..., Any], theirs: tuple[Any, Any]
+) -> None:
     """Refuse what workers would do wrong without a word; what is emitted or looked at in vain they say."""
-    what = shared([mapper, reducer], MapReduce, frozenset())
+    what = shared([mapper, reducer], MapReduce, frozenset(), theirs)
     if what:
         raise InvalidJobError(
             f"{what}, and each worker would have its own: leave out space, and it runs in this process; "

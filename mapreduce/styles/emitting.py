@@ -135,35 +135,39 @@ class Here:
         groups: The values of each key that the mapper has emitted so far. items: What is emitted at last.
     """
 
-    def __init__(self, mapper: Mapper, reducer: Callable[[Any, list[Any]], Any]) -> None:
+    def __init__(
+        self, mapper: Mapper, reducer: Callable[[Any, list[Any]], Any],
+        groups: dict[Any, list[Any]], items: list[Any], *, one_by_one: bool,
+    ) -> None:  # fmt: skip
+        # Whoever reads the data in its mapper as well gets the line after its own.
+        self._most = 1 if one_by_one else None
         self._mapper, self._reducer = mapper, reducer
-        self.groups: dict[Any, list[Any]] = {}
-        self.items: list[Any] = []
+        self.groups, self.items = groups, items
 
     def map(self, lines: Iterable[Line]) -> tuple[()]:
         """Call the mapper for all lines; there are no pairs to be moved."""
         call = Running(self.groups, self.items, here=True)
-        lines, first, wanted = iter(lines), 0, FIRST_BLOCK_PAIRS
+        lines, first, wanted = iter(lines), 0, self._most or FIRST_BLOCK_PAIRS
         while some := list(islice(lines, wanted)):
             self._mapper.emit_from(some, first, call)
             first += len(some)
-            wanted = next_block_pairs(some)
+            wanted = self._most or next_block_pairs(some)
         return ()
 
     def reduce(self, _: Iterable[Pair]) -> None:
         """Call the reducer for all keys."""
         function, position = self._reducer, 0
-        groups = list(self.groups.items())
+        groups = self.groups
         key = None
         token = running.set(Running(None, self.items, here=True))
         try:
-            for position, (key, values) in enumerate(groups):  # noqa: B007  # for the message
-                function(key, values)
+            for position, key in enumerate(list(groups)):  # noqa: B007  # for the message
+                function(key, groups[key])  # which an earlier call may have changed
         except Exception as error:
             raise RecordFailedError.on(key, position, kind="key") from error
         finally:
             running.reset(token)
-        _done("Reducer").add(len(groups))
+        _done("Reducer").add(position + 1 if groups else 0)
 
 
 @functools.cache
