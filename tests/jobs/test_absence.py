@@ -48,6 +48,30 @@ def test_a_connection_that_breaks_for_a_moment_is_not_spoken_of(
         assert absence.notice() == ""
 
 
+def test_what_is_said_stays_until_its_time_is_over_and_each_absence_is_a_new_one(
+    start_server: Callable[..., Any],
+) -> None:
+    with connect(start_server().uri) as space:
+        now = 100.0
+        absence = Absence(space, lambda: now)
+        space.away_until = 700.0
+        assert absence.notice() == ""
+        now = 101.5
+        said = absence.notice()
+        assert "trying again until" in said
+        space.away_until = 650.0  # of another call
+        assert absence.notice() == said
+        now, space.away_until = 701.0, 1901.0
+        assert absence.notice() not in ("", said)
+
+        now = 1902.0  # it was given up
+        assert absence.notice() == "the space answers again"
+        now = 1910.0
+        assert absence.notice() == ""
+        space.away_until = 2500.0
+        assert absence.notice() == ""
+
+
 def _take(space: Any) -> None:
     try:
         space.count((None,))
