@@ -76,3 +76,52 @@ def test_the_tasks_of_a_checkout_can_be_imported_in_any_thread_and_leave_ctrl_c_
     )
 
     assert run_python("-c", "\n".join(lines)).communicate(timeout=50) == ("True\n", "")
+
+
+@pytest.mark.parametrize("words", [["-c", "import workers", "-m", "workers"], ["-m", "theirs"]])
+def test_who_imports_us_in_a_program_of_their_own_keeps_it_too(
+    interrupted_at: Start, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("import tuplespace\n")
+    (tmp_path / "theirs" / "__main__.py").touch()
+
+    ended = interrupted_at("msgpack", *words)
+
+    assert ended.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in ended.stderr
+
+
+IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("words", [CONSOLE, ["-m", "tuplespace", "--help"]])
+def test_where_ctrl_c_is_ignored_it_stays_so(interrupted_at: Start, words: list[str]) -> None:
+    ended = interrupted_at("msgpack", "-c", IGNORING, *words)
+
+    assert ended.returncode == 1
+    assert "Error: module 'msgpack' has no" in ended.stderr  # it was imported to its end
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells what is handled")
+def test_ctrl_c_before_an_agent_has_its_space_removes_its_folder(
+    run_python: Callable[..., subprocess.Popen[str]], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    agent = run_python("-m", "workers", "--space", "-", "--remove", str(folder))
+
+    def waits() -> bool:
+        text = Path(f"/proc/{agent.pid}/status").read_text()
+        caught = int(text.split("\nSigCgt:")[1].split()[0], 16)
+        return bool(caught & 1 << (signal.SIGTERM - 1)) and "\nState:\tS" in text
+
+    eventually(waits)
+    agent.send_signal(signal.SIGINT)
+
+    assert agent.wait(20) == 130
+    assert not folder.exists()

@@ -127,6 +127,27 @@ def test_whoever_waits_in_a_script_reads_that_the_space_is_away(
     assert len(heard().splitlines()) == 2
 
 
+def test_what_is_said_stays_until_its_time_is_over_and_each_absence_is_a_new_one(
+    start_server: Callable[..., Any],
+) -> None:
+    with connect(start_server().uri) as space:
+        now = 100.0
+        absence = Absence(space, lambda: now)
+        space.away_until = 700.0
+        assert absence.notice() == ""
+        now = 101.5
+        said = absence.notice()
+        assert "trying again until" in said
+        space.away_until = 650.0  # of another call
+        assert absence.notice() == said
+        now, space.away_until = 701.0, None
+        assert absence.notice() == "the space answers again"
+        now = 710.0
+        assert absence.notice() == ""
+        space.away_until = 2500.0
+        assert absence.notice() == ""
+
+
 def _take(space: Any) -> None:
     try:
         space.count((None,))

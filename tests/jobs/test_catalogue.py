@@ -205,3 +205,8 @@ def test_inverted_index_of_a_file_without_words_has_no_rows(texts: list[Path]) -
 def test_an_index_of_no_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobOptionsError, match=r"no file matches"):
         build("inverted_index", str(tmp_path / "*.txt"))
+
+
+def test_an_option_of_a_job_that_has_none_is_told_so() -> None:
+    with pytest.raises(JobOptionsError, match="'pattern'; its options: none"):
+        build("word_count", "*.txt", pattern="a")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,10 @@ from mapreduce import (
     sum_values,
     top,
 )
+from mapreduce.engine.embedded import EmbeddedEngine
 from tuplespace import RemoteSpace, connect
 from tuplespace.pickles import dump
+from workers.folders import occupy_new, remove_deserted
 from workers.task import ERROR, LOST, OK, Outcome, Parcel
 
 # Functions of this module travel by value, as those of a script do.
@@ -471,6 +475,23 @@ def test_a_script_from_standard_input_runs_a_job(
 
     assert (output.strip(), error) == (EXPECTED, "")
     assert leftovers(tmp_path) == []
+
+
+def test_an_embedded_run_removes_what_a_dead_one_has_left_and_keeps_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / f"tuplemill-run-{socket.gethostname()}-left"
+    elsewhere = tmp_path / "tuplemill-run-another.host-left"  # whose locks we may not see
+    for folder in (left, elsewhere):
+        folder.mkdir()
+        occupy_new(folder).close()
+
+    with closing(EmbeddedEngine(processes=1)) as engine:
+        assert not left.exists()
+        assert elsewhere.exists()
+        remove_deserted(tmp_path)
+        assert (engine.work_dir.parent / "cluster.key").exists()
 
 
 @pytest.mark.faults

@@ -6,7 +6,7 @@ import pytest
 
 from mapreduce.options import Options
 from mapreduce.patience import Patience
-from mapreduce.plan import LOSSES, Order, Plan
+from mapreduce.plan import LOSSES, MAP, REDUCE, Order, Plan
 from workers.errors import CUT_OFF
 from workers.task import ERROR, LOST, Outcome
 
@@ -83,3 +83,18 @@ def test_what_nobody_wants_any_more_is_forgotten() -> None:
     assert plan.failure is not None
 
     assert patience.due(plan, 100.0) == []
+
+
+def test_what_else_follows_from_it_is_not_kept_waiting() -> None:
+    patience = Patience()
+    reduce, other = Order(REDUCE, 0, 2), Order(MAP, 1, 2)
+
+    assert patience.hold(failed(reduce), [other, reduce], 0.0) == [other]
+
+
+def test_each_task_waits_as_often_as_it_was_cut_off_itself() -> None:
+    plan, patience = Plan(20, 1), Patience()
+    for order in plan.start():
+        patience.hold(outcome := failed(order), plan.decide(outcome), 0.0)
+
+    assert len(patience.due(plan, 1.0)) == 20

@@ -39,6 +39,7 @@ from mapreduce import (
 )
 from mapreduce.inputs import readers, textlines
 from mapreduce.inputs.filerange import FileRange, LocalFile
+from workers.errors import BlockLostError
 
 any_file = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -204,6 +205,16 @@ def test_a_function_reads_a_file_as_a_whole_and_decompressed(tmp_path):
     assert read(files, 7) == 2 * list(csv.DictReader(io.StringIO(text, newline="")))
     [first, *_] = [split for split in files.plan(7) if split.ranges]
     assert first.locate(7) == f"{tmp_path}/a.csv, record 7"
+
+
+def test_a_function_that_is_cut_off_from_its_file_has_not_failed(tmp_path):
+    (tmp_path / "a").touch()
+
+    def read_on(file):
+        raise BlockLostError("nobody answers", answered=False)
+
+    with pytest.raises(BlockLostError):
+        read(TextFiles(tmp_path / "a", records=read_on))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,21 @@ def test_a_worker_that_was_dead_when_it_was_given_a_task_did_not_die_of_it(child
     with pytest.raises(WorkerDiedError) as death:
         child.send(((None, *LIVING),))
     assert death.value.blameless
+
+
+def test_who_hears_that_a_worker_has_ended_finds_it_so(key_file: Path, tmp_path: Path) -> None:
+    folder = str(tmp_path / "blocks")
+    heard: list[bool] = []
+    told = threading.Event()
+
+    def hear() -> None:
+        heard.append(child.has_ended.is_set())
+        told.set()
+
+    assignment = Assignment("h", str(key_file), folder, folder, "", 1 << 30)
+    child = Child(assignment, lambda *_: None, hear)
+    os.kill(child.pid, signal.SIGKILL)
+
+    assert told.wait(10)
+    assert heard == [True]
+    child.bury()

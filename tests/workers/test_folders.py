@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from workers.bundles import Bundle, ImportedBundles, unpack_bundle
 from workers.errors import WorkFolderError
-from workers.folders import occupy, occupy_new, remove, remove_deserted, remove_unused
+from workers.folders import occupy, occupy_new, remove, remove_deserted, remove_unused, use
 
 DAY = 24 * 3600.0
 CODE = Bundle((("helper.py", b"x = 1"),))
@@ -157,3 +158,28 @@ def test_code_that_a_process_may_import_more_of_stays(tmp_path: Path) -> None:
     imported.forget(CODE.digest)
     remove_unused(tmp_path, DAY)
     assert not folder.exists()
+
+
+def test_code_that_is_deleted_while_it_is_marked_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpack_bundle(CODE, tmp_path)
+    lock = fcntl.flock
+
+    def lock_too_late(descriptor: int, how: int) -> None:
+        shutil.rmtree(folder)
+        folder.mkdir()  # somebody else unpacks it
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    assert use(folder) is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes folders of others")
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    occupy_new(theirs).close()
+    os.chown(theirs, 4321, -1)
+    remove_deserted(tmp_path)
+    assert theirs.is_dir()

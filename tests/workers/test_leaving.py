@@ -20,6 +20,7 @@ from tuplespace import connect
 from tuplespace.errors import MatchTimeoutError, TupleTooLargeError
 from tuplespace.pickles import load
 from workers.task import ERROR, OK
+from workers.voice import Voice
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -137,6 +138,33 @@ def test_claims_outlive_their_lease_in_a_long_drain(
     assert outcome.status == OK
     assert noted(tmp_path) == Counter([0])
     assert leaving.end() == 0
+
+
+@pytest.mark.parametrize(
+    "tasks, seconds, said",
+    [
+        (0, 5.0, []),
+        (2, 0.0, []),
+        (
+            1,
+            2.5,
+            [
+                "1 running task may take up to 2.5 s to end; another Ctrl-C or SIGTERM ends it at once"
+            ],
+        ),
+        (
+            2,
+            5.0,
+            [
+                "2 running tasks may take up to 5 s to end; another Ctrl-C or SIGTERM ends them at once"
+            ],
+        ),
+    ],
+)
+def test_an_agent_says_what_it_still_waits_for(tasks: int, seconds: float, said: list[str]) -> None:
+    lines: list[str] = []
+    Voice("h/1", lines.append).draining(tasks, seconds)
+    assert [line.removeprefix("worker h/1 stops: ") for line in lines] == said
 
 
 # --- stopped, cut off, killed ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ import cloudpickle
 import pytest
 
 from byhand import Job, begun, say_and_wait, wait_for_file
-from tuplespace import ANY
+from tuplespace import ANY, TupleSpace
 from tuplespace.errors import MatchTimeoutError
 from workers.presence import LONG_SECONDS, Presence
 
@@ -71,7 +71,7 @@ def test_an_agent_with_nothing_to_do_sleeps(cluster: Any, eventually: Callable[.
     def are_few() -> bool:
         before = wake_ups()
         threading.Event().wait(1.5)
-        return wake_ups() - before < 13
+        return wake_ups() - before < 8
 
     eventually(are_few, 20)  # the first ones are of its start
 
@@ -137,6 +137,18 @@ def test_an_idle_agent_tells_no_more_often_because_memory_changes() -> None:
     for _ in range(50):
         presence.tell(1, (), lambda: [(7, next(looks))])
     assert (space.count, next(looks)) == (1, 1)
+
+
+def test_news_that_must_wait_is_none_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.presence._TELL_SECONDS", 60.0)
+    with TupleSpace() as space:
+        presence = Presence("h/1", "h", 1)
+        presence._space = space  # type: ignore[assignment]
+
+        assert presence.tell(1, (), lambda: [(7, 1)])
+        assert not presence.tell(0, (), lambda: [(7, 1)])
+        assert presence.tell(1, (), lambda: [(7, 1)])
+        assert space.read(RUNNING)[3] == 1
 
 
 @pytest.mark.faults

@@ -263,3 +263,37 @@ def test_the_durations_of_a_thousand_jobs_are_forgotten() -> None:
         run_one(shelf, 1.0, phase=f"p{number}")
 
     assert len(shelf._means) < 200
+
+
+def test_a_worker_that_has_ended_hears_of_it_though_others_wait_before_it(
+    background: Any, worker: Any, eventually: Callable[..., Any]
+) -> None:
+    shelf, ended = Shelf(2), threading.Event()
+    living = worker(shelf)
+    dead = background(shelf.next_group, ended)
+    eventually(lambda: shelf.idle == 2)
+
+    ended.set()
+    shelf.look()
+
+    assert dead.result() == []
+    assert living.running
+    shelf.close()
+    assert living.result() is None
+
+
+def test_what_runs_and_what_is_answered_is_held(background: Any) -> None:
+    shelf = Shelf(1)
+    tasks = errands(1)
+    shelf.add(tasks)
+    assert shelf.next_group() == tasks
+    background(shelf.wait_held, 60).result()
+
+    shelf.done(tasks, [0.1])
+    background(shelf.wait_held, 60).result()
+
+    shelf.forget(tasks)
+    resting = background(shelf.wait_held, 60)
+    assert resting.running
+    shelf.close()
+    resting.result()

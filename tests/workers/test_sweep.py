@@ -45,3 +45,18 @@ def test_old_code_goes_while_an_agent_works(
         sweeper = sweep.Sweep(space, claims, shelf, tmp_path / "root" / "space")
 
         eventually(lambda: sweeper.sweep(()) or not folder.exists())
+
+
+def test_old_code_is_looked_for_now_and_then_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_CODE_SECONDS", -1.0)
+    folder = tmp_path / "root" / "code" / "a-digest"
+    with TupleSpace() as space:
+        shelf = Shelf(1)
+        claims = Claims(space, "host/1", "host", shelf)
+        sweeper = sweep.Sweep(space, claims, shelf, tmp_path / "root" / "space")
+        for is_there in (False, True):
+            folder.mkdir(parents=True)
+            sweeper.sweep(())
+            assert folder.exists() == is_there

@@ -11,7 +11,8 @@ from tuplespace.errors import AuthenticationError, InvalidTupleError
 from tuplespace.security import Key, throwaway_key
 from tuplespace.wire import pack
 from workers.blocks import Frame, Location
-from workers.task import ANYWHERE, DIED, ERROR, OK, Outcome, Parcel, Task, this_runtime
+from workers.errors import CUT_OFF
+from workers.task import ANYWHERE, DIED, ERROR, LOST, OK, Outcome, Parcel, Task, this_runtime
 
 BLOCK = Parcel(None, Location("h", "/b/f.blocks", "PYRO:blocks@h:1"), (Frame(7, 9, b"d" * 16),))
 TASK = Task("j1", "map", 3, this_runtime(), ANYWHERE, 2, Parcel(b"function"), BLOCK, Parcel(b"m"))
@@ -110,3 +111,18 @@ def test_signed_nonsense_is_refused_too(key: Key) -> None:
             Task.from_tuple(("task", "j", "map", 0, "r", "", key.seal("task|j|map|0", body)), key)
         with pytest.raises(InvalidTupleError):
             Outcome.from_tuple(("result", "j", "map", 0, key.seal("result|j|map|0", body)), key)
+
+
+@pytest.mark.parametrize(
+    "status, details, is_cut_off",
+    [
+        (LOST, {CUT_OFF: True}, True),
+        (ERROR, {CUT_OFF: True}, False),
+        (LOST, {CUT_OFF: "x"}, False),
+        (LOST, {}, False),
+    ],
+)
+def test_only_what_is_lost_can_be_cut_off(
+    status: str, details: dict[str, Any], is_cut_off: bool
+) -> None:
+    assert OUTCOME._replace(status=status, details=details).is_cut_off == is_cut_off

@@ -172,6 +172,25 @@ def test_many_lines_come_in_the_order_of_one_dict(place: Place) -> None:
     assert own.result == list(expected.items())
 
 
+def test_a_line_far_down_is_named_by_where_it_is_in_the_data(place: Place) -> None:
+    def fail_once(number: int) -> None:
+        assert number != 777
+
+    kind = RecordFailedError if place.space is None else JobFailedError
+    with pytest.raises(kind) as caught:
+        mr.execute(map(str, range(1000)), fail_once, count)
+    assert "record '777' (record 777 of the data)" in str(caught.value)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_key_on_which_the_reducer_fails_is_named_here_too() -> None:
+    def fail_on_or(key: str, list_of_values: list[int]) -> None:
+        assert key != "or"
+
+    with pytest.raises(RecordFailedError, match="key 'or'"):
+        mr.execute(lines_of("to be or", "not"), split_words, fail_on_or)
+
+
 @pytest.mark.usefixtures("here")
 def test_a_file_is_read_as_mappers_need_it() -> None:
     read, mapped_at = [], []

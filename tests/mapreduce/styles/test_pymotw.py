@@ -343,3 +343,15 @@ def test_many_small_inputs_do_not_make_many_reduce_tasks(
     assert mapper(kind(range(3000))) == [(n, sum(range(n, 3000, 3))) for n in range(3)]
     assert (jobs[0].reduce_tasks or 3000) <= 32
     assert len(jobs[0].data.plan()) == 1
+
+
+def test_an_input_far_down_is_named_by_where_it_is_in_the_data() -> None:
+    mapper = SimpleMapReduce(lambda number: [(number, 1 // (number - 77))], lambda item: item, 1)
+    with pytest.raises(RecordFailedError, match=r"record 77 \(record 77 of the data\)"):
+        mapper(range(100))
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_nor_do_they_of_workers(kind: Callable[[Any], Any]) -> None:
+    mapper = SimpleMapReduce(lambda n: [(n, 1)], lambda item: item, 2)
+    assert 1 < (mapper._job(kind(range(3000)), 1).reduce_tasks or 3000) <= 32

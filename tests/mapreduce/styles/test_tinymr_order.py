@@ -11,6 +11,7 @@ import pytest
 
 from mapreduce import Split, TextFiles
 from mapreduce.styles import tinytask
+from mapreduce.styles.ordering import keeping_places
 from mapreduce.styles.running import run
 from mapreduce.styles.tinymr import MapReduce, MemMapReduce, popitems, single_key_output
 
@@ -157,3 +158,8 @@ def test_data_that_workers_read_themselves_are_grouped_as_ever(
     for data in (TextFiles(tmp_path / "words.txt"), splits):
         found = AllByInitial()(data, space=standing_cluster.uri)
         assert {key: sorted(words) for key, words in found.items()} == everything
+
+
+def test_a_keys_place_is_its_first_however_values_are_sorted_and_however_many_are_read() -> None:
+    first_only = keeping_places(lambda key, values: next(values))
+    assert first_only("k", iter([(7, "a"), (3, "b"), (5, "c")])) == (3, "a")
