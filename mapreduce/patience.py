@@ -1,7 +1,7 @@
 """Patience: what has met a silent machine is tried again, each time a little later. No clock.
 
 It may be a network's hiccup, or a host that starts: half a minute of that must not use up all the
-goes that a task has (see `plan.LOSSES`), which would be over in a moment. What if the driver dies
+attempts that a task has (see `plan.LOSSES`), which would be over in a moment. What if the driver dies
 meanwhile? What waits here has been ordered and has no outcome, so another driver writes it.
 """
 

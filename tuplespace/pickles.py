@@ -5,10 +5,14 @@ This module alone pickles, so that whoever reads or audits the project has one p
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
+import sys
+from collections import ChainMap
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Protocol
+from operator import attrgetter
+from typing import IO, Any, ClassVar, Protocol
 
 import cloudpickle
 
@@ -19,7 +23,31 @@ def dump(value: Any) -> bytes:
     Raises:
         Exception: It cannot be pickled; whatever its type's author raises.
     """
-    return bytes(cloudpickle.dumps(value, protocol=5))
+    with io.BytesIO() as file:
+        _Pickler(file, protocol=5).dump(value)
+        return file.getvalue()
+
+
+def _reduce_cached(function: Any) -> Any:
+    """Pickle what `functools.lru_cache` made: cloudpickle does by name only, and so not a script's."""
+    module, name = function.__module__, function.__qualname__
+    if module != "__main__":
+        try:
+            if attrgetter(name)(sys.modules[module]) is function:
+                return name
+        except (AttributeError, KeyError):
+            pass  # it is defined in a function
+    return _cached, (function.__wrapped__, function.cache_parameters())
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {functools._lru_cache_wrapper: _reduce_cached}, cloudpickle.Pickler.dispatch_table
+    )
 
 
 def dump_data(value: Any) -> bytes:
@@ -52,7 +80,7 @@ def dump_data_into(value: Any, new_sink: Callable[[], Sink]) -> None:
     except OSError:
         raise
     except Exception:  # noqa: BLE001  # as in dump_data
-        cloudpickle.dump(value, new_sink(), protocol=5)
+        _Pickler(new_sink(), protocol=5).dump(value)
 
 
 def dump_plain(value: Any) -> bytes:

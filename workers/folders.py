@@ -86,9 +86,11 @@ def occupy_new(folder: Path) -> IO[str]:
         OSError: It cannot be marked.
     """
     draft = folder / f"{_MARK}.draft"
-    mark = open(draft, "a+")  # noqa: SIM115  # the caller closes it
-    _lock(mark)
-    draft.rename(folder / _MARK)  # who sees the mark sees it locked
+    with contextlib.ExitStack() as stack:
+        mark = stack.enter_context(open(draft, "a+"))
+        _lock(mark)
+        draft.rename(folder / _MARK)  # who sees the mark sees it locked
+        stack.pop_all()
     return mark
 
 

@@ -100,11 +100,14 @@ class Presence:
     def tell(
         self, idle: int, running: Iterable[Running], processes: Callable[[], Iterable[Process]]
     ) -> bool:
-        """Tell what runs, if that is news; False if it is, and must wait.
+        """Tell what runs, if that is news and may be told already.
 
         Args:
             idle: How many processes are. running: The tasks.
             processes: Looks at the worker processes; asked only when there is something to tell.
+
+        Returns:
+            Whether the space knows it; False: it must be told later.
 
         Raises:
             TupleSpaceError: The space is away or was lost.

@@ -136,8 +136,7 @@ class Shelf:
             if self._closed:
                 return None
             if ended.is_set():
-                self._work_came.notify(len(self._waiting))  # it may be us who was told of them
-                return []
+                return []  # if it was us who was told of tasks: `look` tells all the others
             group = [self._waiting.popleft()]
             if not group[0].alone:
                 mean = self._means.get(group[0].phase, GROUP_SECONDS)

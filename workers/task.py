@@ -208,7 +208,7 @@ class Outcome(NamedTuple):
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it has not got what it was to read because nobody answered."""
+        """Whether it is lost through no fault of its own: nobody served what it was to read, or it made."""
         return self.status == LOST and self.details.get(CUT_OFF) is True
 
     @classmethod

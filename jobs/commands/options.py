@@ -41,9 +41,7 @@ class _Option(Argument):
             super().set_value(value, cast)
         except ValueError:
             whole = "whole " if self.kind is int else ""
-            raise ParseError(
-                f"error: --{str(self.name).replace('_', '-')} wants a {whole}number, not {value!r}"
-            ) from None
+            raise ParseError(f"error: {self!r} wants a {whole}number, not {value!r}") from None
 
 
 def positional_in(

@@ -42,6 +42,7 @@ from tuplespace.resources import cores
 
 if TYPE_CHECKING:
     from mapreduce.engine.interface import Engine
+    from mapreduce.job import MapReduceJob
     from tuplespace.client import RemoteSpace
 
 __all__ = ["MapReduce"]
@@ -198,10 +199,7 @@ class MapReduce:
             OutputError: What was emitted has no JSON.
             InvalidJobError, NoWorkersError, TupleSpaceError: As `MapReduceJob.run`.
         """
-        # Workers import this module for what is below, and can do without these.
-        from mapreduce.job import MapReduceJob
-        from mapreduce.styles.lazily import Lazily
-        from mapreduce.styles.telling import run_and_tell
+        from mapreduce.styles.telling import run_and_tell  # workers can do without
 
         if isinstance(data, (str, bytes)):
             raise InvalidJobError(f"execute() takes an open file: write open({shorten(data)})")
@@ -209,43 +207,64 @@ class MapReduce:
             if not callable(function):
                 raise InvalidJobError(f"the {name} is no function: {shorten(function)}")
         space = self.space if _given.space is None else _given.space
-        workers = _given.num_workers or self.num_workers
-        theirs = self._intermediate, self._result
-        note = shared([mapper], MapReduce, _LOOKS | {_REDUCER}, theirs)
-        note = note or shared([reducer], MapReduce, _LOOKS, theirs)
-        if workers is None:
-            if space is not None:
-                _refuse_silent(mapper, reducer, theirs)
-            workers = 1 if note and space is None else cores()
-        source = getattr(data, "name", None)
-        whole = Mapper(mapper, source if isinstance(source, str) else "the data")
+        workers, note = self._workers_for(mapper, reducer, space)
         # What a script took hold of before its first job, as `found = mr.result`, it has hold of.
         groups = {} if self._intermediate is None or self._intermediate else self._intermediate
         items = [] if self._result is None or self._result else self._result
         self._intermediate, self._result = None, items
+        source = getattr(data, "name", None)
+        whole = Mapper(mapper, source if isinstance(source, str) else "the data")
         here = None
         if space is not None or workers > 1:
             note = note and f"{note}, and each worker has its own"
-        elif not self.options.keys() & TRY_AGAIN:
+        elif not self._tries_again:
             here = Here(whole, reducer, groups, items, one_by_one=bool(note))
             self._intermediate = groups
-        if here is not None:
-            job = MapReduceJob(Lazily(enumerate(data, 1)), map=here.map, reduce=here.reduce)
-        else:
-            again = self.options.keys() & TRY_AGAIN
-            lines = numbered(data, 1) if again else enumerate(data, 1)
-            job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
-            job.map = each(whole.of_line) if again else whole
-            job.reduce = by_key(in_places(Reducer(reducer)))
-        for option, value in self.options.items():
-            setattr(job, option, value)
-        if here is not None:
-            job.reduce_tasks = 1
+        job = self._job(data, whole, reducer, here)
         emitted = in_order(run_and_tell(job, space, workers, note))
         if here is None:
             items.extend(value for values in emitted for value in values)
         sys.stdout.writelines([f"{_json(value)}\n" for value in self.result])
         sys.stdout.flush()
+
+    def _workers_for(
+        self, mapper: Callable[..., Any], reducer: Callable[..., Any], space: Any
+    ) -> tuple[int, str]:
+        """Return how many workers there are to be, and what the functions share; empty: nothing."""
+        theirs = self._intermediate, self._result
+        note = shared([mapper], MapReduce, _LOOKS | {_REDUCER}, theirs)
+        note = note or shared([reducer], MapReduce, _LOOKS, theirs)
+        workers = _given.num_workers or self.num_workers
+        if workers is None:
+            if space is not None:
+                _refuse_silent(mapper, reducer, theirs)
+            workers = 1 if note and space is None else cores()
+        return workers, note
+
+    @property
+    def _tries_again(self) -> bool:
+        return bool(self.options.keys() & TRY_AGAIN)
+
+    def _job(
+        self, data: Iterable[str | bytes], whole: Mapper, reducer: Callable[..., Any],
+        here: Here | None,
+    ) -> MapReduceJob:  # fmt: skip
+        """Return the job; `here` is what it does in one process that tries nothing again."""
+        from mapreduce.job import MapReduceJob  # workers can do without
+        from mapreduce.styles.lazily import Lazily
+
+        if here is not None:
+            job = MapReduceJob(Lazily(enumerate(data, 1)), map=here.map, reduce=here.reduce)
+        else:
+            lines = numbered(data, 1) if self._tries_again else enumerate(data, 1)
+            job = MapReduceJob(list(lines) if isinstance(data, Sized) else lines)
+            job.map = each(whole.of_line) if self._tries_again else whole
+            job.reduce = by_key(in_places(Reducer(reducer)))
+        for option, value in self.options.items():
+            setattr(job, option, value)
+        if here is not None:
+            job.reduce_tasks = 1
+        return job
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _STAYS}

@@ -31,6 +31,9 @@ _BLOCK_BYTES: Final = 4 << 20
 _WEIGHED: Final = 8
 
 Place = tuple[int, int]
+#: Gets some records, the position of the first in the split, and a dict to add values to those of
+#: their keys in.
+GatherSome = Callable[[list[tuple[int, Any]], int, dict[Any, list[Any]]], None]
 Gathered = tuple[int, int, list[Any]]
 
 
@@ -99,8 +102,7 @@ def checked(pair: Any) -> Pair:
 
 
 def gathered_in_blocks(
-    records: Iterable[tuple[int, Any]],
-    gather_some: Callable[[list[tuple[int, Any]], int, dict[Any, list[Any]]], None],
+    records: Iterable[tuple[int, Any]], gather_some: GatherSome
 ) -> Iterator[tuple[Any, Gathered]]:
     """Yield the pairs of numbered records as `gathered` does, but together those of many records.
 
@@ -113,8 +115,7 @@ def gathered_in_blocks(
 
 
 def _blocks(
-    records: Iterator[tuple[int, Any]],
-    gather_some: Callable[[list[tuple[int, Any]], int, dict[Any, list[Any]]], None],
+    records: Iterator[tuple[int, Any]], gather_some: GatherSome
 ) -> Iterator[list[tuple[Any, Gathered]]]:
     first, wanted = 0, FIRST_BLOCK_PAIRS
     while some := list(islice(records, wanted)):

@@ -80,9 +80,8 @@ def test_points_so_far_out_that_their_sum_is_infinite_are_named(tmp_path: Path) 
 
 
 def test_one_point_of_many_with_a_coordinate_more_is_named(tmp_path: Path) -> None:
-    lines = [
-        f"{number},{number % 7}" for number in range(1000)
-    ]  # more than the start is chosen from
+    # More than the start is chosen from.
+    lines = [f"{number},{number % 7}" for number in range(1000)]
     (tmp_path / "points").write_text("\n".join([*lines, "1,2,3"]))
 
     with pytest.raises(InputError, match=r"of 2 and of 3 coordinates, .* \(1\.0, 2\.0, 3\.0\)$"):
