@@ -16,6 +16,7 @@ from typing import Any
 
 import Pyro5.api
 import pytest
+from hypothesis import settings
 
 from history.forwarder import Forwarder
 from history.server_process import ServerProcess
@@ -25,6 +26,10 @@ from tuplespace.server import SpaceDaemon
 from tuplespace.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def _eventually(condition: Callable[[], Any], within: float = 10.0) -> Any:

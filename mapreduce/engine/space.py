@@ -39,7 +39,7 @@ from tuplespace.security import Key
 from workers.blocks import Location
 from workers.claims import clear_job
 from workers.errors import BlockLostError
-from workers.folders import keep_for, occupy, work_folder
+from workers.folders import keep_for, occupy, remove_deserted, work_folder
 from workers.servers import SearchingReader, Serving
 from workers.task import ANYWHERE, BURIED_LEASE, INLINE_BYTES, Outcome, Parcel, Task
 from workers.workplace import Workplace
@@ -72,7 +72,9 @@ class SpaceEngine:
         self._lease, self._token_lease, self._private = lease, token_lease, private
         self.space, self._owned = space, owned
         self._host = host or socket.gethostname()
-        self._root = work_folder(work_dir) / space.space_id
+        root = work_folder(work_dir)
+        remove_deserted(root)  # what a killed driver has left on a host that has no agent
+        self._root = root / space.space_id
         self._occupied = occupy(self._root)
         self._key = space.key
         self._server: Serving | None = None

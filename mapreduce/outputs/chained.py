@@ -3,8 +3,8 @@
 The blocks lie in a folder of a job of their own, ``<job>-kept``, which a leased job tuple keeps
 from the agents' sweep: renewed by the driver until `Blocks.delete`, until the handle is forgotten,
 or until the process ends. Killed, the driver leaves them for as long as the lease runs.
-What if a host dies with its blocks? The next job fails and says which one to run again; for about a
-minute it tries, since the host may be away for a moment only.
+What if a host dies with its blocks? The next job fails and says which one to run again: at once if
+the host is there without them, else after trying for about a minute, since it may be back.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class BlockSplit:
                 data = workplace.read(self.kept.location, [frame])[0]
             except BlockLostError as error:
                 again = f"run job {self.job} again"
-                if error.answered:
+                if error.answered or self.kept.location.host == workplace.host:
                     raise InputError(f"{self.describe()} is gone: {again} ({error})") from error
                 raise BlockLostError(
                     f"{self.describe()} is out of reach: if that lasts, {again} ({error})",

@@ -422,26 +422,31 @@ def test_workers_killed_meanwhile_cost_no_good_record(
     def slow_words(line: str) -> Pairs:
         if line.startswith("slow"):
             with began.open("a") as file:  # the test kills whoever is here
-                file.write(f"{os.getpid()}\n")
+                file.write(f"{os.getpid()} {line}\n")
             threading.Event().wait(0.3)
         return words(line)
 
-    lines = lines_with({7: "raises", 250: "segfault", **dict.fromkeys(range(20, 300, 40), "slow")})
+    lines = lines_with(
+        {7: "raises", 250: "segfault", **{n: f"slow{n}" for n in range(20, 300, 40)}}
+    )
     slow: Any = each(slow_words)
     if kind == "stream":
         slow = lambda lines: (pair for line in lines for pair in slow_words(line))  # noqa: E731
     submitted = job_on(lines, slow, map_tasks=2, skip_bad_records=10).submit(cluster_space)
-    killed: set[int] = set()
+    killed: dict[str, int] = {}
 
-    def others() -> set[int]:
-        return {int(pid) for pid in began.read_text().split()} - killed if began.exists() else set()
+    def others() -> list[tuple[str, int]]:
+        """Who is at a record that has cost no worker its life yet; a second death would make it bad."""
+        noted = [line.split() for line in began.read_text().splitlines()] if began.exists() else []
+        here = [(line, int(pid)) for pid, line in noted if int(pid) in agent.workers]
+        return [
+            (line, pid) for line, pid in here if line not in killed and pid not in killed.values()
+        ]
 
     while len(killed) < 3:
-        pids = eventually(others)
-        pid = max(pids)
-        killed |= pids
-        if pid in agent.workers:
-            os.kill(pid, signal.SIGKILL)
+        line, pid = eventually(others, 30)[-1]
+        killed[line] = pid
+        os.kill(pid, signal.SIGKILL)
     results = submitted.result(60)
 
     assert [one.record for one in submitted.report.skipped] == ["'raises'", "'segfault'"]

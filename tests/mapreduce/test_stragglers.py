@@ -388,13 +388,13 @@ def test_a_job_does_not_wait_for_a_stopped_agent_if_it_may_have_backups(
             time.sleep(0.1)
             yield record, 1
 
-    job = MapReduceJob(range(30), log, sum_values, map_tasks=30, backup_tasks=backup)
+    job = MapReduceJob(range(60), log, sum_values, map_tasks=60, backup_tasks=backup)
     started = time.monotonic()
     run = job.submit(cluster.connect())
-    wait_for(lambda: run.progress().map_done > 10)
+    wait_for(lambda: run.progress().map_done > 5)
     os.kill(agents[0].pid, signal.SIGSTOP)
     try:
-        assert sum(count for part in run.result(60) for _, count in part) == 30
+        assert sum(count for part in run.result(60) for _, count in part) == 60
         assert (time.monotonic() - started < 15) == backup
         assert (run.report.backup_tasks > 0) == backup
     finally:
