@@ -43,9 +43,9 @@ def interrupted_at(tmp_path: Path) -> Start:
         ("msgpack", ["-m", "tuplespace"]),
         ("argparse", ["-m", "tuplespace"]),
         ("argparse", ["-m", "workers"]),
-        ("enum", CONSOLE),  # as early as that
-        ("enum", ["-m", "tuplespace"]),
-        ("enum", ["-m", "workers"]),
+        ("signal", CONSOLE),  # as early as that
+        ("signal", ["-m", "tuplespace"]),
+        ("signal", ["-m", "workers"]),
     ],
 )
 def test_ctrl_c_while_a_program_starts_ends_it_without_a_word(
