@@ -306,6 +306,8 @@ class AgentProcess:
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        #: So many workers it must have had before `workers` tells of them.
+        self.awaited = 0
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -321,6 +323,15 @@ class AgentProcess:
 
     @property
     def workers(self) -> list[int]:
+        """Its worker processes. The first of them may just be becoming what they are: then it waits."""
+        found = self._workers_now()
+        while len(found) < self.awaited and self.process.poll() is None:
+            threading.Event().wait(0.005)
+            found = self._workers_now()
+        self.awaited = 0
+        return found
+
+    def _workers_now(self) -> list[int]:
         return [pid for pid, line in processes_below(self.pid).items() if "workers.worker" in line]
 
     def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
@@ -387,6 +398,7 @@ class Cluster:
         self.agents.append(agent)
         if ready:
             agent.wait_for(" processes, ")
+            agent.awaited = processes
         return agent
 
     def close(self) -> None:
