@@ -30,7 +30,7 @@ from mapreduce import (
 from mapreduce.engine.space import SpaceEngine
 from mapreduce.engine.tenure import Tenure, driver_of
 from mapreduce.records import Decoder
-from tuplespace import MatchTimeoutError, TupleSpace, connect
+from tuplespace import MatchTimeoutError, RemoteSpace, TupleSpace, connect
 from workers import folders
 
 # Functions of this module travel by value, as those of a script do.
@@ -450,6 +450,16 @@ def test_a_folder_of_a_job_outlives_its_driver_but_not_for_ever(tmp_path: Path) 
     folders.keep_for(folder, -1)
     folders.remove_deserted(tmp_path)
     assert not folder.exists()
+
+
+def test_the_next_driver_deletes_what_a_killed_one_has_left_where_no_agent_is(
+    remote: RemoteSpace, tmp_path: Path
+) -> None:
+    folders.occupy(tmp_path / "left").close()
+    with folders.occupy(tmp_path / "in use"):
+        SpaceEngine(remote, work_dir=str(tmp_path)).close()
+        assert (tmp_path / "in use").exists()
+        assert not (tmp_path / "left").exists()
 
 
 def test_the_command_line_resumes_and_cancels(
